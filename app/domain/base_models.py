@@ -1,0 +1,32 @@
+"""Base models as the front end knows them: a name, where the weights are, and what training may adapt."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from app.domain.base import Value
+from app.domain.training import ModuleNames, Resolution, TrainingOverrides
+
+BaseModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Family(StrEnum):
+    """The pipeline class that loads the base: `StableDiffusionPipeline`."""
+
+    SD = "sd"
+
+
+class BaseModelManifest(Value):
+    """What is known of a base model; the embedded one carries it as `palimpsest.json` beside its weights."""
+
+    name: BaseModelName
+    family: Family
+    resolution: Resolution = Field(description="Pixels of the side that the model was trained at.")
+    rare_tokens: tuple[str, ...] = Field(min_length=1, description="Single tokens for concepts, in order of use.")
+    adapted_modules: ModuleNames = ("to_q", "to_k", "to_v", "to_out.0")
+    default_steps: int = Field(25, ge=1, le=200, description="Sampling steps of a generation that does not say.")
+    default_guidance_scale: float = Field(4.0, ge=0, le=30)
+    training_defaults: TrainingOverrides = TrainingOverrides()
+    neutral_prompts: tuple[str, ...] = ()
+    license: str = ""

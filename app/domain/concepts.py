@@ -1,0 +1,58 @@
+"""Concepts: what a user teaches, how it is named, and which words stand for it in a prompt."""
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from app.domain.base import Value
+from app.domain.errors import Fault, UnknownConceptError
+
+ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+ClassNoun = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^<>\\]+$")]
+
+MAX_IMAGES_PER_CONCEPT = 50
+
+
+class ConceptKind(StrEnum):
+    """An object has a class noun ("dog"); a style has none."""
+
+    OBJECT = "object"
+    STYLE = "style"
+
+
+class TaughtConcept(Value):
+    """A concept as one version of a lineage has learned it: its name, and the rare token that stands for it."""
+
+    name: str
+    kind: ConceptKind
+    class_noun: str | None
+    token: str
+
+    def phrase(self) -> str:
+        """The words that replace `<name>` in a prompt."""
+        return f"{self.token} {self.class_noun}" if self.kind is ConceptKind.OBJECT else f"{self.token} style"
+
+    def instance_prompt(self) -> str:
+        """The prompt that training shows with each of the concept's images (DreamBooth, arXiv 2208.12242)."""
+        return f"a photo of {self.phrase()}" if self.kind is ConceptKind.OBJECT else f"{self.phrase()} image"
+
+
+_REFERENCE = re.compile(r"\\<|<([^<>]*)>")
+
+
+def resolve_prompt(prompt: str, taught: tuple[TaughtConcept, ...]) -> str:
+    r"""Replace each `<name>` by the phrase of that concept; `\<` is a literal `<`.
+
+    Raises:
+        UnknownConceptError: a name that no concept of `taught` has; the message lists the known ones.
+    """
+    phrases = {concept.name: concept.phrase() for concept in taught}
+    unknown = sorted({m[1] for m in _REFERENCE.finditer(prompt) if m[1] is not None and m[1] not in phrases})
+    if unknown:
+        known = ", ".join(f"<{name}>" for name in phrases) or "none yet"
+        names = ", ".join(f"<{name}>" for name in unknown)
+        detail = f"This version does not know {names}; it knows: {known}. Write \\< for a literal <."
+        raise UnknownConceptError(detail, (Fault(field="prompt", message=f"unknown: {names}"),))
+    return _REFERENCE.sub(lambda match: "<" if match[1] is None else phrases[match[1]], prompt)

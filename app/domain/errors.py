@@ -1,0 +1,97 @@
+"""What can go wrong, in the user's words, apart from HTTP: `app.api.problems` maps each class to a status.
+
+A class's docstring is its title; the message given to the constructor is the detail.
+"""
+
+from typing import ClassVar
+
+from app.domain.base import Value
+
+
+class Fault(Value):
+    """One offending field or file of a request."""
+
+    field: str
+    message: str
+
+
+class PalimpsestError(Exception):
+    """Something went wrong."""
+
+    slug: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+    @classmethod
+    def title(cls) -> str:
+        """The class's docstring without its full stop."""
+        return (cls.__doc__ or cls.__name__).strip().rstrip(".")
+
+
+class NotFoundError(PalimpsestError):
+    """There is no such resource."""
+
+    slug = "not-found"
+
+
+class NotAuthenticatedError(PalimpsestError):
+    """A valid API key is needed."""
+
+    slug = "not-authenticated"
+
+
+class ForbiddenError(PalimpsestError):
+    """This API key may not do that."""
+
+    slug = "forbidden"
+
+
+class ConflictError(PalimpsestError):
+    """The request conflicts with the present state."""
+
+    slug = "conflict"
+
+
+class InvalidInputError(PalimpsestError):
+    """The request is not valid."""
+
+    slug = "invalid-input"
+
+
+class InvalidImageError(InvalidInputError):
+    """An uploaded file is not an acceptable image."""
+
+    slug = "invalid-image"
+
+
+class TooLargeError(PalimpsestError):
+    """The request is too large."""
+
+    slug = "too-large"
+
+
+class UnknownConceptError(InvalidInputError):
+    """The prompt names a concept that this version has not learned."""
+
+    slug = "unknown-concept"
+
+
+class NotReadyError(PalimpsestError):
+    """A service that this request needs is not available."""
+
+    slug = "not-ready"
+
+
+class StorageError(PalimpsestError):
+    """Object storage failed or holds something else than was put there."""
+
+    slug = "storage"
+
+
+class NotFiniteError(PalimpsestError):
+    """Training diverged: a loss or a factor is not finite."""
+
+    slug = "not-finite"

@@ -1,0 +1,89 @@
+"""Training options: what a lineage fixes, what one version may override, and their bounds."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from app.domain.base import Value
+
+
+class LrScheduler(StrEnum):
+    """The names of `diffusers.optimization.get_scheduler`."""
+
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    LINEAR = "linear"
+    COSINE = "cosine"
+    COSINE_WITH_RESTARTS = "cosine_with_restarts"
+    POLYNOMIAL = "polynomial"
+    PIECEWISE_CONSTANT = "piecewise_constant"
+
+
+Rank = Annotated[int, Field(ge=1, le=256)]
+Alpha = Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)]
+Steps = Annotated[int, Field(ge=1, le=20_000)]
+LearningRate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+BatchSize = Annotated[int, Field(ge=1, le=64)]
+Resolution = Annotated[int, Field(ge=64, le=2048, multiple_of=8)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+WarmupSteps = Annotated[int, Field(ge=0, le=20_000)]
+GradNorm = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+WeightDecay = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+StepRules = Annotated[str, Field(pattern=r"^\d+:[0-9.]+(,\d+:[0-9.]+)*,[0-9.]+$|^[0-9.]+:\d+(,[0-9.]+:\d+)*,[0-9.]+$")]
+ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1, max_length=32)]
+
+
+class TrainingOptions(Value):
+    """How one adapter is trained. Fields left out take the base model's defaults, then these."""
+
+    rank: Rank = Field(8, description="Rank r of the adapter's factors.")
+    alpha: Alpha | None = Field(None, description="The update is scaled by alpha / rank. Null: equal to rank.")
+    steps: Steps = Field(120, description="Optimizer steps.")
+    learning_rate: LearningRate = 2e-3
+    batch_size: BatchSize = Field(6, description="Images per optimizer step, drawn with replacement.")
+    resolution: Resolution = Field(64, description="Pixels of the square training images' side.")
+    seed: Seed = Field(0, description="Seeds initial factors, noise, timesteps and the order of images.")
+    lr_scheduler: LrScheduler = LrScheduler.CONSTANT
+    lr_warmup_steps: WarmupSteps = 0
+    lr_step_rules: StepRules | None = Field(None, description="For piecewise_constant: 'factor:step,..,factor'.")
+    max_grad_norm: GradNorm = 1.0
+    weight_decay: WeightDecay = 0.0
+    adapted_modules: ModuleNames | None = Field(None, description="Names of adapted projections. Null: the base's.")
+
+    @model_validator(mode="after")
+    def _step_rules_belong_to_piecewise(self) -> "TrainingOptions":
+        if (self.lr_scheduler is LrScheduler.PIECEWISE_CONSTANT) != (self.lr_step_rules is not None):
+            raise ValueError("lr_step_rules goes with lr_scheduler 'piecewise_constant', and only with it")
+        return self
+
+    @property
+    def scale(self) -> float:
+        """`s = alpha / r`, the factor of `B A`."""
+        return (self.alpha or self.rank) / self.rank
+
+    def overridden(self, overrides: "TrainingOverrides") -> "TrainingOptions":
+        """These options with the fields that `overrides` sets.
+
+        Raises:
+            pydantic.ValidationError: the combination is not valid.
+        """
+        return TrainingOptions.model_validate(self.model_dump() | overrides.model_dump(exclude_unset=True))
+
+
+class TrainingOverrides(Value):
+    """Any of the training options; what is left out is inherited."""
+
+    rank: Rank = 8
+    alpha: Alpha | None = None
+    steps: Steps = 120
+    learning_rate: LearningRate = 2e-3
+    batch_size: BatchSize = 6
+    resolution: Resolution = 64
+    seed: Seed = 0
+    lr_scheduler: LrScheduler = LrScheduler.CONSTANT
+    lr_warmup_steps: WarmupSteps = 0
+    lr_step_rules: StepRules | None = None
+    max_grad_norm: GradNorm = 1.0
+    weight_decay: WeightDecay = 0.0
+    adapted_modules: ModuleNames | None = None

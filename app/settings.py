@@ -1,0 +1,60 @@
+"""Every setting of every process, in one frozen object; units are in the names.
+
+A setting comes from the environment: `PALIMPSEST_<NAME>`, or, where operators expect a common name, that one.
+`database_url`, `broker_url` and the S3 address may be absent: then the embedded stack's are used (`app.stack`).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="PALIMPSEST_", frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(Path(".palimpsest"), description="Where the embedded stack keeps its state.")
+
+    database_url: str | None = Field(None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    broker_url: str | None = Field(None, validation_alias=AliasChoices("BROKER_URL", "broker_url"))
+    s3_endpoint_url: str | None = Field(None, validation_alias=AliasChoices("S3_ENDPOINT_URL", "s3_endpoint_url"))
+    s3_bucket: str = Field("palimpsest", validation_alias=AliasChoices("S3_BUCKET", "s3_bucket"))
+    s3_region: str = Field("us-east-1", validation_alias=AliasChoices("S3_REGION", "s3_region"))
+    s3_access_key_id: str | None = Field(None, validation_alias=AliasChoices("S3_ACCESS_KEY_ID", "s3_access_key_id"))
+    s3_secret_access_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("S3_SECRET_ACCESS_KEY", "s3_secret_access_key")
+    )
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8000, ge=0, le=65535)
+
+    # Limits of the front door.
+    max_body_bytes: int = 64 * MIB
+    max_image_bytes: int = 16 * MIB
+    max_image_pixels: int = 25_000_000
+    stored_image_side_pixels: int = Field(1024, description="Larger uploads are scaled down to this longer side.")
+
+    # The job path. Postgres's clock alone decides when a lease has expired.
+    lease_seconds: float = 30.0
+    heartbeat_seconds: float = 3.0
+    checkpoint_interval_seconds: float = 20.0
+    sweep_interval_seconds: float = 5.0
+    rewake_after_seconds: float = 15.0
+    stray_object_age_seconds: float = 3600.0
+    max_failures: int = 3
+    retry_backoff_seconds: float = 10.0
+
+    # The worker.
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    torch_threads: int = Field(2, description="Fixed, because a CPU adapter is reproducible only at the same count.")
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """This process's settings, read from the environment once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The Celery workers: training, generation and evaluation of lineages."""
