@@ -1,0 +1,1 @@
+"""Rows, transactions and queries over Postgres, for the front end (async) and the worker (sync)."""

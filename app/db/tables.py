@@ -1,0 +1,262 @@
+"""The tables. Times are Postgres's own; a `deleted_at` is a tombstone: hidden at once, purged by the sweeper.
+
+Constraints here hold the rules that races would break: one running train job per lineage, version numbers never
+reused, names unique among what is not deleted.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, DateTime, Enum, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from app.db.types import Json
+from app.domain.base_models import BaseModelManifest
+from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
+from app.domain.lineages import Provenance, VersionStatus
+from app.domain.strategies import AnyStrategy, StrategyOptions
+from app.domain.training import TrainingOptions
+
+_STRATEGY = Json(TypeAdapter[StrategyOptions](AnyStrategy))
+_TRAINING = Json(TypeAdapter[TrainingOptions](TrainingOptions))
+
+
+class Table(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """The base of every table: rows are keyword-only dataclasses."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
+        datetime: DateTime(timezone=True),
+        StrEnum: Enum(StrEnum, native_enum=False, length=32, values_callable=lambda kind: [m.value for m in kind]),
+    }
+
+
+class Identified(MappedAsDataclass, kw_only=True):
+    """A row with an id and a birth time, listed newest first."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp(), index=True)
+
+
+class Tombstoned(MappedAsDataclass, kw_only=True):
+    """A row that DELETE only marks; the sweeper purges it."""
+
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class User(Identified, Tombstoned, Table):
+    """Somebody with keys; everything else belongs to a user."""
+
+    __tablename__ = "users"
+    __table_args__ = (Index("users_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),)
+
+    name: Mapped[str]
+    is_admin: Mapped[bool] = mapped_column(default=False)
+
+
+class ApiKey(Identified, Table):
+    """An API key, of which only the hash is kept; keys are random, so a plain SHA-256 is enough."""
+
+    __tablename__ = "api_keys"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    sha256: Mapped[str] = mapped_column(unique=True)
+    last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+    revoked_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class BaseModelRow(Table):
+    """A registered base model: where its weights are and what is known of it."""
+
+    __tablename__ = "base_models"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    manifest: Mapped[BaseModelManifest] = mapped_column(Json(TypeAdapter[BaseModelManifest](BaseModelManifest)))
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp())
+
+
+class ObjectStatus(StrEnum):
+    """`pending`: the put may not have happened. `live`: a row names it. `dead`: to be collected."""
+
+    PENDING = "pending"
+    LIVE = "live"
+    DEAD = "dead"
+
+
+class StoredObject(Identified, Table):
+    """One object in S3: written once under its key, its hash checked on each read."""
+
+    __tablename__ = "objects"
+    __table_args__ = (Index("objects_uncollected", "status", "created_at", postgresql_where=text("status <> 'live'")),)
+
+    user_id: Mapped[UUID] = mapped_column(index=True)  # no foreign key: the row outlives its user until collected
+    kind: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    content_type: Mapped[str]
+    status: Mapped[ObjectStatus] = mapped_column(default=ObjectStatus.PENDING)
+
+
+class Concept(Identified, Tombstoned, Table):
+    """What a user teaches."""
+
+    __tablename__ = "concepts"
+    __table_args__ = (
+        Index("concepts_name", "user_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    kind: Mapped[ConceptKind]
+    class_noun: Mapped[str | None]
+
+
+class ConceptImage(Table):
+    """Image `position` (from 0) of a concept."""
+
+    __tablename__ = "concept_images"
+
+    concept_id: Mapped[UUID] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"))
+    width: Mapped[int]
+    height: Mapped[int]
+
+
+class Lineage(Identified, Tombstoned, Table):
+    """One user's chain of versions over one base model under one strategy."""
+
+    __tablename__ = "lineages"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    base_model: Mapped[str] = mapped_column(ForeignKey("base_models.name"))
+    strategy: Mapped[StrategyOptions] = mapped_column(_STRATEGY)
+    training: Mapped[TrainingOptions] = mapped_column(_TRAINING)
+    head_version_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None
+    )
+
+
+class Version(Identified, Table):
+    """An immutable member of a lineage. Version 0 is the base: no parent, no concept, no adapter."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("lineage_id", "number"),)
+
+    lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    status: Mapped[VersionStatus]
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id"), default=None)
+    concept_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("concepts.id", ondelete="SET NULL"), default=None, index=True
+    )
+    taught: Mapped[TaughtConcept | None] = mapped_column(Json(TypeAdapter[TaughtConcept](TaughtConcept)), default=None)
+    strategy: Mapped[StrategyOptions | None] = mapped_column(
+        Json(TypeAdapter[StrategyOptions](AnyStrategy)), default=None
+    )
+    training: Mapped[TrainingOptions | None] = mapped_column(
+        Json(TypeAdapter[TrainingOptions](TrainingOptions)), default=None
+    )
+    adapter_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None)
+    provenance: Mapped[Provenance | None] = mapped_column(Json(TypeAdapter[Provenance](Provenance)), default=None)
+
+
+class Generation(Identified, Tombstoned, Table):
+    """Pictures asked for: the version, the seed and the resolved prompt are pinned at submission."""
+
+    __tablename__ = "generations"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"))
+    prompt: Mapped[str]
+    resolved_prompt: Mapped[str]
+    negative_prompt: Mapped[str | None]
+    num_images: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    steps: Mapped[int]
+    guidance_scale: Mapped[float]
+
+
+class GenerationImage(Table):
+    """Picture `position` (from 0) of a generation."""
+
+    __tablename__ = "generation_images"
+
+    generation_id: Mapped[UUID] = mapped_column(ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"))
+
+
+_UNFINISHED = text("status IN ('queued', 'running')")
+
+
+class Job(Identified, Table):
+    """A piece of work. `attempt` is the fencing token: every write of a run names it (see `app.db.leases`)."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "jobs_one_running_train_per_lineage",
+            "lineage_id",
+            unique=True,
+            postgresql_where=text("kind = 'train' AND status = 'running'"),
+        ),
+        Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
+        Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(), init=False, unique=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
+    base_model: Mapped[str]
+    kind: Mapped[JobKind]
+    params: Mapped[JobParams] = mapped_column(Json(TypeAdapter[JobParams](JobParams)))
+    status: Mapped[JobStatus] = mapped_column(default=JobStatus.QUEUED)
+    result: Mapped[JobResult | None] = mapped_column(Json(TypeAdapter[JobResult](JobResult)), default=None)
+    error: Mapped[JobFault | None] = mapped_column(Json(TypeAdapter[JobFault](JobFault)), default=None)
+
+    # The lease.
+    attempt: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(default=None)
+    lease_expires_at: Mapped[datetime | None] = mapped_column(default=None)
+    parent_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), default=None)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(default=None)
+
+    # Retries and wake-ups.
+    failures: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None] = mapped_column(default=None)
+    woken_at: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp(), init=False)
+
+    # Progress.
+    phase: Mapped[Phase | None] = mapped_column(default=None)
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int] = mapped_column(default=0)
+    seconds_per_step: Mapped[float | None] = mapped_column(default=None)
+    loss: Mapped[float | None] = mapped_column(default=None)
+    checkpoint_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None)
+    checkpoint_parent_id: Mapped[UUID | None] = mapped_column(default=None)
+    checkpoint_step: Mapped[int | None] = mapped_column(default=None)
+
+    started_at: Mapped[datetime | None] = mapped_column(default=None)
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class IdempotencyKey(Table):
+    """The first answer to a POST that carried an `Idempotency-Key`."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str]
+    status_code: Mapped[int]
+    body: Mapped[str]
+    location: Mapped[str | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp(), index=True)
