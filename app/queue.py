@@ -1,0 +1,57 @@
+"""Wake-ups: messages that carry nothing but the advice to look into Postgres.
+
+Losing, doubling or reordering them changes nothing; the sweeper sends again what nobody acted on.
+"""
+
+import logging
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app.domain.jobs import JobKind
+
+WAKE_TASK = "palimpsest.wake"
+
+log = logging.getLogger(__name__)
+
+
+def make_celery(broker_url: str) -> Celery:
+    """Celery as both ends use it: early acknowledgement, no results, one message at a time."""
+    celery = Celery("palimpsest", broker=broker_url)
+    celery.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "socket_keepalive": True},
+        task_create_missing_queues=True,
+        worker_hijack_root_logger=False,
+    )
+    return celery
+
+
+class WakeUps:
+    """The sending end."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._celery = make_celery(broker_url)
+
+    def send(self, kind: JobKind) -> bool:
+        """Advise one worker of the queue of `kind` to look for work; False when the broker is down."""
+        try:
+            # Nobody needs an old wake-up: the sweeper has sent a newer one.
+            self._celery.send_task(WAKE_TASK, queue=kind.value, retry=False, expires=60)
+        except (OperationalError, OSError) as error:
+            log.warning("no wake-up for %s: the broker is out of reach: %s", kind.value, error)
+            return False
+        return True
+
+    def is_ready(self) -> bool:
+        """Whether the broker answers."""
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=2)
+        except (OperationalError, OSError):
+            return False
+        return True

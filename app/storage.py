@@ -1,0 +1,120 @@
+"""Objects in S3: written once, under a key of their own, and checked against their hash on every read."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID, uuid4
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from app.db.tables import StoredObject
+from app.domain.errors import StorageError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+_DELETE_BATCH = 1000  # S3's own limit for DeleteObjects
+
+
+class Listed(NamedTuple):
+    """A key that the bucket holds, and when it was written."""
+
+    key: str
+    modified_at: datetime
+
+
+def describe_object(user_id: UUID, kind: str, data: bytes, content_type: str) -> StoredObject:
+    """The pending row for `data`, to be committed before the put; its key is never used for anything else."""
+    object_id = uuid4()
+    return StoredObject(
+        id=object_id,
+        user_id=user_id,
+        kind=kind,
+        key=f"users/{user_id}/{kind}/{object_id}",
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        content_type=content_type,
+    )
+
+
+@contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    """Turns boto3's errors into one sentence."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise StorageError(f"Object storage could not {doing}: {error}") from error
+
+
+class ObjectStore:
+    """One bucket. Thread-safe; every method raises StorageError when S3 fails."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._bucket = settings.s3_bucket
+        secret = settings.s3_secret_access_key
+        self._client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key_id,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            config=Config(
+                connect_timeout=3, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"},
+                s3={"addressing_style": "path"}, request_checksum_calculation="when_required",
+            ),
+        )  # fmt: skip
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError:
+            with _storage_errors(f"create bucket {self._bucket}"):
+                self._client.create_bucket(Bucket=self._bucket)
+        except BotoCoreError as error:
+            raise StorageError(f"Object storage is out of reach: {error}") from error
+
+    def is_ready(self) -> bool:
+        """Whether the bucket answers."""
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+    def put(self, row: StoredObject, data: bytes) -> None:
+        """Write the bytes that `row` describes."""
+        with _storage_errors(f"write {row.key}"):
+            self._client.put_object(Bucket=self._bucket, Key=row.key, Body=data, ContentType=row.content_type)
+
+    def get(self, row: StoredObject) -> bytes:
+        """The bytes of `row`, proved by their hash."""
+        with _storage_errors(f"read {row.key}"):
+            data = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"].read()
+        if hashlib.sha256(data).hexdigest() != row.sha256:
+            raise StorageError(f"Object {row.key} does not have the hash that was recorded for it.")
+        return data
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete keys; one that is not there is no error."""
+        pending = list(keys)
+        for start in range(0, len(pending), _DELETE_BATCH):
+            batch = pending[start : start + _DELETE_BATCH]
+            with _storage_errors(f"delete {len(batch)} objects"):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                )
+            if errors := answer.get("Errors"):
+                raise StorageError(f"Could not delete {len(errors)} objects; the first: {errors[0].get('Message')}")
+
+    def list(self, prefix: str = "users/") -> Iterator[Listed]:
+        """Every key under `prefix`."""
+        with _storage_errors("list the bucket"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    yield Listed(entry["Key"], entry["LastModified"])
