@@ -1,0 +1,150 @@
+"""Child processes: started in a session of their own, told to stop when their parent dies, and stopped for good."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from app.stack.files import private_folder
+
+_KILL_SECONDS = 5.0
+_LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_CLOCK_TOLERANCE_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, and how it is stopped: `stop_signal`, then SIGKILL after `stop_seconds`."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stdin: str = field(default="", repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """What must be remembered of a process to stop it later, even by another supervisor."""
+
+    pid: int
+    created: float
+    stop_signal: int
+    stop_seconds: float
+
+    @classmethod
+    def of(cls, pid: int, stop_signal: int, stop_seconds: float) -> "Started | None":
+        """The process that has this number now, if any."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time(), stop_signal, stop_seconds)
+        except psutil.NoSuchProcess:
+            return None
+
+    def process(self) -> psutil.Process | None:
+        """The process, unless it is gone or another one has its number now."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < _CLOCK_TOLERANCE_SECONDS
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+    def stop(self) -> None:
+        """Stop the process, and kill what is left of its session."""
+        if process := self.process():
+            _stop_process(process, self.stop_signal, self.stop_seconds)
+        survivors = self._left_in_session()
+        for survivor in survivors:
+            with suppress(psutil.NoSuchProcess):
+                survivor.kill()
+        psutil.wait_procs(survivors, timeout=_KILL_SECONDS)
+
+    def _left_in_session(self) -> list[psutil.Process]:
+        # While a session has members no new process gets its number; without any, the number may name a stranger.
+        if psutil.pid_exists(self.pid) and self.process() is None:
+            return []
+        return [process for process in psutil.process_iter() if _session(process.pid) == self.pid]
+
+
+def log_path(home: Path, name: str) -> Path:
+    """The file that holds the output of the program of that name."""
+    return private_folder(home / "logs") / f"{name}.log"
+
+
+def last_log_line(home: Path, name: str) -> str:
+    """The last thing that the program said, for an error message."""
+    path = log_path(home, name)
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def spawn(program: Program, home: Path) -> tuple[subprocess.Popen[bytes], Started]:
+    """Start the program; its output goes to its log.
+
+    Call it from the main thread: Linux delivers the parent's death when the *thread* that forked ends.
+    In a session of its own the child does not get the terminal's Ctrl-C, which is the supervisor's to handle.
+    """
+    with _opened_log(log_path(home, program.name)) as log:
+        child = subprocess.Popen(
+            program.command,
+            env={**os.environ, **program.environment},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_stop_with_parent(os.getpid(), program.stop_signal),
+        )
+    created = psutil.Process(child.pid).create_time()
+    _feed(child, program.stdin)
+    return child, Started(child.pid, created, program.stop_signal, program.stop_seconds)
+
+
+def _stop_process(process: psutil.Process, stop_signal: int, stop_seconds: float) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(stop_signal)
+        try:
+            process.wait(stop_seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(_KILL_SECONDS)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _opened_log(path: Path) -> BinaryIO:
+    if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _feed(child: subprocess.Popen[bytes], text: str) -> None:
+    assert child.stdin is not None
+    # A child that died at once breaks the pipe; whoever waits for its answer reports the death.
+    with suppress(BrokenPipeError), child.stdin as stdin:
+        stdin.write(text.encode())
+
+
+def _stop_with_parent(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
+    def before_exec() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
+        if os.getppid() != parent:  # It died before the line above took effect.
+            os._exit(1)
+
+    return before_exec

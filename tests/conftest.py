@@ -1,0 +1,31 @@
+"""Fixtures for all tests. Nothing is started for a test that does not ask for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from app.stack.addresses import Addresses
+from tests.services import fresh_settings, running_services
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """The real Postgres, Redis and S3 of this session."""
+    with running_services(tmp_path_factory.mktemp("stack")) as addresses:
+        yield addresses
+
+
+@pytest.fixture
+def settings(services: Addresses, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a migrated database, an empty bucket and an empty broker that no other test sees."""
+    with fresh_settings(services, tmp_path / "home") as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def module_settings(services: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The same, shared by the tests of one module."""
+    with fresh_settings(services, tmp_path_factory.mktemp("home")) as fresh:
+        yield fresh
