@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.jobs import JobKind
+
 MIB = 1024 * 1024
 
 
@@ -46,10 +48,12 @@ class Settings(BaseSettings):
     sweep_interval_seconds: float = 5.0
     rewake_after_seconds: float = 15.0
     stray_object_age_seconds: float = 3600.0
-    max_failures: int = 3
+    list_bucket_interval_seconds: float = 600.0
+    max_failures: int = 5
     retry_backoff_seconds: float = 10.0
 
     # The worker.
+    worker_kinds: tuple[JobKind, ...] = Field(tuple(JobKind), description="Which kinds of job this worker takes.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(2, description="Fixed, because a CPU adapter is reproducible only at the same count.")
 

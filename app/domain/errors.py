@@ -49,6 +49,12 @@ class ForbiddenError(PalimpsestError):
     slug = "forbidden"
 
 
+class DeletedError(PalimpsestError):
+    """What the job works on has been deleted."""
+
+    slug = "deleted"
+
+
 class ConflictError(PalimpsestError):
     """The request conflicts with the present state."""
 

@@ -14,8 +14,18 @@ class VersionStatus(StrEnum):
     HELD = "held"
 
 
+class Machine(Value):
+    """The hardware and software that an adapter was computed with."""
+
+    device: str
+    torch_threads: int
+    code_version: str
+    python_version: str
+    libraries: dict[str, str]
+
+
 class Provenance(Value):
-    """Everything that a version's adapter is a function of, and the machine that computed it."""
+    """Everything that a version's adapter is a function of, and how it came about."""
 
     base_model: str
     base_fingerprint: str
@@ -26,8 +36,6 @@ class Provenance(Value):
     training: TrainingOptions
     adapter_sha256: str
     final_loss: float
-    code_version: str
-    libraries: dict[str, str]
-    device: str
-    torch_threads: int
+    attempts: int
     training_seconds: float
+    machine: Machine

@@ -1,0 +1,239 @@
+"""Claims, leases and fenced writes: what a worker may do to a job's row.
+
+Postgres's clock alone decides whether a lease has expired, and the attempt number is the fencing token: a worker that
+was frozen past its lease, or whose job was handed to another, matches no row any more and so can change nothing.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from app.db.tables import Job, Lineage
+from app.domain.errors import DeletedError, PalimpsestError
+from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
+
+_UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class LeaseLostError(PalimpsestError):
+    """This worker no longer holds the job."""
+
+    slug = "lease-lost"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at one job: every write of the run is fenced by it."""
+
+    job_id: UUID
+    attempt: int
+
+    def fence(self) -> ColumnElement[bool]:
+        """The condition under which this attempt may still write."""
+        return and_(
+            Job.id == self.job_id,
+            Job.attempt == self.attempt,
+            Job.status == JobStatus.RUNNING,
+            Job.lease_expires_at > func.clock_timestamp(),
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a heartbeat carries."""
+
+    phase: Phase
+    step: int
+    total_steps: int
+    seconds_per_step: float | None
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What a heartbeat brings back."""
+
+    cancel_requested: bool
+
+
+def _until(seconds: float) -> ColumnElement[Any]:
+    return func.clock_timestamp() + timedelta(seconds=seconds)
+
+
+def _is_first_of_its_lineage() -> ColumnElement[bool]:
+    """Training jobs of a lineage go first in, first out, also while the first of them waits out a backoff."""
+    earlier = aliased(Job)
+    return ~exists().where(
+        earlier.lineage_id == Job.lineage_id,
+        earlier.kind == JobKind.TRAIN,
+        earlier.seq < Job.seq,
+        earlier.status.in_(_UNFINISHED),
+    )
+
+
+def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Job | None:
+    """Claim the next job of these kinds, or None. Generations go before training: somebody waits for them.
+
+    The parent of a train job is the lineage's head at this moment.
+    """
+    job = session.scalar(
+        select(Job)
+        .where(
+            Job.status == JobStatus.QUEUED,
+            Job.kind.in_(kinds),
+            Job.cancel_requested_at.is_(None),
+            or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
+            or_(Job.kind != JobKind.TRAIN, _is_first_of_its_lineage()),
+        )
+        .order_by(case((Job.kind == JobKind.TRAIN, 1), else_=0), Job.seq)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if job is None:
+        return None
+    head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
+    return session.scalar(
+        update(Job)
+        .where(Job.id == job.id)
+        .values(
+            status=JobStatus.RUNNING,
+            attempt=Job.attempt + 1,
+            worker=worker,
+            lease_expires_at=_until(lease_seconds),
+            started_at=func.coalesce(Job.started_at, func.clock_timestamp()),
+            parent_version_id=case((Job.kind == JobKind.TRAIN, head), else_=None),
+            phase=Phase.LOADING,
+            not_before=None,
+        )
+        .returning(Job)
+        .execution_options(populate_existing=True)
+    )
+
+
+def renew(session: Session, claim: Claim, lease_seconds: float, progress: Progress) -> Renewal:
+    """Push the expiry on, and store the progress.
+
+    Raises:
+        LeaseLostError: this attempt no longer holds the job.
+    """
+    row = session.execute(
+        update(Job)
+        .where(claim.fence())
+        .values(
+            lease_expires_at=_until(lease_seconds),
+            phase=progress.phase,
+            step=progress.step,
+            total_steps=progress.total_steps,
+            seconds_per_step=progress.seconds_per_step,
+            loss=progress.loss,
+        )
+        .returning(Job.cancel_requested_at)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLostError("The lease has expired, or another attempt holds the job.")
+    return Renewal(cancel_requested=row[0] is not None)
+
+
+def write(session: Session, claim: Claim, **values: object) -> Job:
+    """A fenced write to the job's row.
+
+    Raises:
+        LeaseLostError: this attempt no longer holds the job; nothing was written.
+    """
+    job = session.scalar(
+        update(Job).where(claim.fence()).values(**values).returning(Job).execution_options(populate_existing=True)
+    )
+    if job is None:
+        raise LeaseLostError("The lease has expired, or another attempt holds the job.")
+    return job
+
+
+def finish(session: Session, claim: Claim, status: JobStatus, **values: object) -> Job:
+    """Move the job to a terminal status, within the transaction that publishes what it made."""
+    return write(
+        session, claim, status=status, finished_at=func.clock_timestamp(), lease_expires_at=None, worker=None, **values
+    )
+
+
+def hand_back(session: Session, claim: Claim) -> Job:
+    """Put the job back at a warm shutdown; it counts as no failure."""
+    return write(session, claim, status=JobStatus.QUEUED, lease_expires_at=None, worker=None, phase=None)
+
+
+def put_off(session: Session, claim: Claim, fault: JobFault, after_seconds: float) -> Job:
+    """Queue the job again after a failure worth another try, keeping the error for people to see."""
+    return write(
+        session,
+        claim,
+        status=JobStatus.QUEUED,
+        lease_expires_at=None,
+        worker=None,
+        phase=None,
+        error=fault,
+        failures=Job.failures + 1,
+        not_before=_until(after_seconds),
+    )
+
+
+def release_expired(session: Session, max_failures: int, fault: JobFault) -> list[Job]:
+    """End every run whose lease has expired: queued again, failed after too many, or canceled if that was asked."""
+    is_poison = Job.failures + 1 >= max_failures
+    is_canceled = Job.cancel_requested_at.is_not(None)
+    is_over = or_(is_poison, is_canceled)
+    expired = (
+        select(Job.id)
+        .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at <= func.clock_timestamp())
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.scalars(
+        update(Job)
+        .where(Job.id.in_(expired))
+        .values(
+            status=case((is_canceled, JobStatus.CANCELED), (is_poison, JobStatus.FAILED), else_=JobStatus.QUEUED),
+            failures=Job.failures + 1,
+            error=case((and_(is_poison, ~is_canceled), literal(fault, Job.error.type)), else_=Job.error),
+            finished_at=case((is_over, func.clock_timestamp()), else_=None),
+            lease_expires_at=None,
+            worker=None,
+            phase=None,
+        )
+        .returning(Job)
+    )
+    return list(rows)
+
+
+def kinds_to_wake(session: Session, after_seconds: float) -> dict[JobKind, int]:
+    """How many claimable jobs of each kind have waited that long since their last wake-up; marks them as woken."""
+    waiting = (
+        select(Job.id)
+        .where(
+            Job.status == JobStatus.QUEUED,
+            or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
+            Job.woken_at < func.clock_timestamp() - timedelta(seconds=after_seconds),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    counts: dict[JobKind, int] = {}
+    kinds = session.scalars(
+        update(Job).where(Job.id.in_(waiting)).values(woken_at=func.clock_timestamp()).returning(Job.kind)
+    )
+    for kind in kinds:
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def lock_lineage(session: Session, lineage_id: UUID) -> Lineage:
+    """The lineage, locked; taken before its jobs' rows everywhere, so that nobody deadlocks.
+
+    Raises:
+        DeletedError: it has been deleted, so nothing may be published into it.
+    """
+    query = select(Lineage).where(Lineage.id == lineage_id, Lineage.deleted_at.is_(None)).with_for_update()
+    if (lineage := session.scalar(query)) is None:
+        raise DeletedError("The lineage has been deleted.")
+    return lineage

@@ -1,0 +1,57 @@
+"""The Celery end of the worker: connects, listens for wake-ups, and tells the runner when to stop."""
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+from celery.signals import worker_ready, worker_shutting_down
+
+from app.db.session import make_engine
+from app.domain.errors import NotReadyError
+from app.logs import configure_logging
+from app.queue import make_celery
+from app.settings import Settings, get_settings
+from app.stack.addresses import resolve
+from app.storage import ObjectStore
+from worker.runner import Runner
+
+shutdown = threading.Event()
+
+
+@lru_cache
+def worker_settings() -> Settings:
+    """This worker's settings, with the embedded stack's addresses where none are given."""
+    return resolve(get_settings())
+
+
+def _broker_url() -> str:
+    if (url := worker_settings().broker_url) is None:
+        raise NotReadyError("There is no broker: set BROKER_URL, or start `palimpsest up` on the same home.")
+    return url
+
+
+@lru_cache
+def runner() -> Runner:
+    """The one runner of this process, made at the first job: base models stay loaded in it."""
+    settings = worker_settings()
+    if settings.database_url is None:
+        raise NotReadyError("There is no database: set DATABASE_URL, or start `palimpsest up` on the same home.")
+    return Runner(settings, make_engine(settings.database_url), ObjectStore(settings), shutdown)
+
+
+configure_logging()
+celery_app = make_celery(_broker_url())
+celery_app.conf.imports = ("worker.tasks",)
+
+
+@worker_ready.connect
+def _look_for_work_at_once(**_: Any) -> None:
+    from worker.tasks import wake
+
+    wake.apply_async(queue=worker_settings().worker_kinds[0].value)
+
+
+@worker_shutting_down.connect
+def _stop_soon(**_: Any) -> None:
+    """A warm shutdown waits for the running task, which checkpoints and hands its job back."""
+    shutdown.set()

@@ -1,0 +1,57 @@
+"""From a version's row to its chain of adapters, and to the accumulated update that the chain stands for."""
+
+import hashlib
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.db.session import transaction
+from app.db.tables import StoredObject, Version
+from worker.adapters.accumulated import ChainLink, Update
+from worker.adapters.cache import UpdateCache
+from worker.adapters.factors import from_bytes
+from worker.strategies.replay import replay
+
+# Raised whenever a strategy's rule changes, so that nothing computed by an older rule is served.
+_RULES_VERSION = "1"
+
+
+def load_chain(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
+    """The strategies and adapters of the version and its ancestors, oldest first; empty for version 0."""
+    with transaction(engine) as session:
+        versions = _ancestry(session, version_id)
+    links = []
+    for version in versions:
+        assert version.adapter_object_id is not None
+        assert version.strategy is not None
+        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id))))
+    return tuple(links)
+
+
+def accumulated_update(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes], cache: UpdateCache) -> Update:
+    """The version's D, from the cache if its chain was replayed lately."""
+    with transaction(engine) as session:
+        key = _chain_key(session, _ancestry(session, version_id))
+    return cache.get(key, lambda: replay(load_chain(engine, version_id, read))).update
+
+
+def _ancestry(session: Session, version_id: UUID) -> list[Version]:
+    """The version and its ancestors but the base, oldest first."""
+    chain: list[Version] = []
+    version = session.get(Version, version_id)
+    while version is not None and version.parent_id is not None:
+        chain.append(version)
+        version = session.get(Version, version.parent_id)
+    return chain[::-1]
+
+
+def _chain_key(session: Session, chain: list[Version]) -> str:
+    """The hash of everything that the replay is a function of."""
+    digest = hashlib.sha256(_RULES_VERSION.encode())
+    for version in chain:
+        assert version.strategy is not None
+        adapter = session.get_one(StoredObject, version.adapter_object_id)
+        digest.update(f"{version.strategy.model_dump_json()}{adapter.sha256}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""What is deleted goes for good: rows under a tombstone, objects that no row needs, keys that no row names.
+
+Rows go before keys: a crash between the two leaves a key without a row, which the next listing finds.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, Select, String, cast, delete, exists, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.db.session import transaction
+from app.db.tables import (
+    Concept,
+    ConceptImage,
+    Generation,
+    GenerationImage,
+    IdempotencyKey,
+    Job,
+    Lineage,
+    ObjectStatus,
+    StoredObject,
+    User,
+    Version,
+)
+from app.domain.jobs import TERMINAL, JobKind, JobStatus
+from app.storage import ObjectStore
+
+_IDEMPOTENCY_KEYS_KEPT = timedelta(hours=24)
+
+
+def purge_tombstones(session: Session) -> None:
+    """Remove what is under a tombstone and in no running job's hands; its objects are left to `collect`.
+
+    Whoever deleted it has canceled its jobs, so a running one ends at its next heartbeat or with its lease.
+    """
+    _purge_users(session)
+    _purge_lineages(session)
+    _purge_concepts(session)
+    _purge_generations(session)
+
+
+def drop_finished_checkpoints(session: Session) -> None:
+    """A job that has ended needs its checkpoint no more."""
+    ended = select(Job.checkpoint_object_id).where(Job.status.in_(TERMINAL), Job.checkpoint_object_id.is_not(None))
+    _bury(session, ended)
+    session.execute(
+        update(Job)
+        .where(Job.status.in_(TERMINAL), Job.checkpoint_object_id.is_not(None))
+        .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None)
+    )
+
+
+def drop_old_idempotency_keys(session: Session) -> None:
+    """An answer is kept for a day."""
+    old = IdempotencyKey.created_at < func.clock_timestamp() - _IDEMPOTENCY_KEYS_KEPT
+    session.execute(delete(IdempotencyKey).where(old))
+
+
+def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float) -> int:
+    """Delete dead objects, and pending ones that nobody published in that time; how many."""
+    old = StoredObject.created_at < func.clock_timestamp() - timedelta(seconds=pending_age_seconds)
+    is_dead = (StoredObject.status == ObjectStatus.DEAD) | ((StoredObject.status == ObjectStatus.PENDING) & old)
+    with transaction(engine) as session:
+        keys = session.scalars(delete(StoredObject).where(is_dead).returning(StoredObject.key)).all()
+    store.delete(keys)
+    return len(keys)
+
+
+def remove_strays(engine: Engine, store: ObjectStore, batch: int = 1000) -> int:
+    """Delete keys without a row: the row always comes first, so such a key has lost its own; how many."""
+    removed = 0
+    keys = [listed.key for listed in store.list()]
+    for start in range(0, len(keys), batch):
+        some = keys[start : start + batch]
+        with transaction(engine) as session:
+            known = set(session.scalars(select(StoredObject.key).where(StoredObject.key.in_(some))))
+        strays = [key for key in some if key not in known]
+        store.delete(strays)
+        removed += len(strays)
+    return removed
+
+
+def _running(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(Job.status == JobStatus.RUNNING, condition)
+
+
+def _params_name(field: str, row_id: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
+    return func.jsonb_extract_path_text(Job.params, field) == cast(row_id, String)
+
+
+def _bury(session: Session, object_ids: Select[UUID] | Select[UUID | None]) -> None:
+    session.execute(update(StoredObject).where(StoredObject.id.in_(object_ids)).values(status=ObjectStatus.DEAD))
+
+
+def _purge_users(session: Session) -> None:
+    gone = session.scalars(
+        select(User.id).where(User.deleted_at.is_not(None), ~_running(Job.user_id == User.id)).with_for_update()
+    ).all()
+    session.execute(update(StoredObject).where(StoredObject.user_id.in_(gone)).values(status=ObjectStatus.DEAD))
+    session.execute(delete(User).where(User.id.in_(gone)))
+
+
+def _purge_lineages(session: Session) -> None:
+    gone: Sequence[UUID] = session.scalars(
+        select(Lineage.id)
+        .where(Lineage.deleted_at.is_not(None), ~_running(Job.lineage_id == Lineage.id))
+        .with_for_update()
+    ).all()
+    if not gone:
+        return
+    _bury(session, select(Version.adapter_object_id).where(Version.lineage_id.in_(gone)))
+    _bury(session, select(Job.checkpoint_object_id).where(Job.lineage_id.in_(gone)))
+    _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))
+    session.execute(delete(Lineage).where(Lineage.id.in_(gone)))
+
+
+def _purge_concepts(session: Session) -> None:
+    trains_it = (Job.kind == JobKind.TRAIN) & (
+        func.jsonb_extract_path_text(Job.params, "concept_id") == cast(Concept.id, String)
+    )
+    gone = session.scalars(
+        select(Concept.id).where(Concept.deleted_at.is_not(None), ~_running(trains_it)).with_for_update()
+    ).all()
+    if not gone:
+        return
+    _bury(session, select(ConceptImage.object_id).where(ConceptImage.concept_id.in_(gone)))
+    session.execute(delete(Concept).where(Concept.id.in_(gone)))
+
+
+def _purge_generations(session: Session) -> None:
+    draws_it = (Job.kind == JobKind.GENERATE) & _params_name("generation_id", Generation.id)
+    gone = session.scalars(
+        select(Generation.id).where(Generation.deleted_at.is_not(None), ~_running(draws_it)).with_for_update()
+    ).all()
+    if not gone:
+        return
+    _bury_pictures(session, select(Generation.id).where(Generation.id.in_(gone)))
+    session.execute(delete(Generation).where(Generation.id.in_(gone)))
+
+
+def _bury_pictures(session: Session, generation_ids: Select[UUID]) -> None:
+    _bury(session, select(GenerationImage.object_id).where(GenerationImage.generation_id.in_(generation_ids)))

@@ -1,0 +1,68 @@
+"""The worker's reads and writes of S3: a fenced pending row, then the put; publishing makes the row live."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
+
+from app.db.leases import Claim, LeaseLostError
+from app.db.session import transaction
+from app.db.tables import Job, ObjectStatus, StoredObject
+from app.domain.errors import StorageError
+from app.storage import ObjectStore, describe_object
+
+
+class WorkerObjects:
+    """Objects as one attempt at a job sees them."""
+
+    def __init__(self, engine: Engine, store: ObjectStore, claim: Claim, user_id: UUID) -> None:
+        self._engine = engine
+        self._store = store
+        self._claim = claim
+        self._user_id = user_id
+
+    def put(self, kind: str, data: bytes, content_type: str) -> StoredObject:
+        """Store `data` as a pending object.
+
+        Raises:
+            LeaseLostError: this attempt no longer holds the job; nothing was written.
+            StorageError: S3 failed.
+        """
+        row = describe_object(self._user_id, kind, data, content_type)
+        with transaction(self._engine) as session:
+            if session.scalar(select(Job.id).where(self._claim.fence()).with_for_update(read=True)) is None:
+                raise LeaseLostError("The lease was lost before an object was written.")
+            session.add(row)
+        self._store.put(row, data)
+        return row
+
+    def get(self, object_id: UUID) -> bytes:
+        """The bytes of a live object, proved by their hash."""
+        with transaction(self._engine) as session:
+            row = session.get(StoredObject, object_id)
+        if row is None or row.status is not ObjectStatus.LIVE:
+            raise StorageError(f"Object {object_id} is gone.")
+        return self._store.get(row)
+
+    def get_many(self, object_ids: Iterable[UUID]) -> Mapping[UUID, bytes]:
+        """The bytes of several live objects."""
+        return {object_id: self.get(object_id) for object_id in object_ids}
+
+
+def make_live(session: Session, rows: Iterable[StoredObject]) -> None:
+    """Publish pending objects, within the transaction that names them.
+
+    Raises:
+        StorageError: one of them was collected meanwhile.
+    """
+    ids = [row.id for row in rows]
+    pending = update(StoredObject).where(StoredObject.id.in_(ids), StoredObject.status == ObjectStatus.PENDING)
+    published = session.scalars(pending.values(status=ObjectStatus.LIVE).returning(StoredObject.id)).all()
+    if len(published) != len(ids):
+        raise StorageError("An object was collected before it could be published.")
+
+
+def make_dead(session: Session, object_id: UUID) -> None:
+    """Leave an object to the collector."""
+    session.execute(update(StoredObject).where(StoredObject.id == object_id).values(status=ObjectStatus.DEAD))

@@ -1,0 +1,97 @@
+"""Claim a job, run it, and write down how it ended."""
+
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Collection
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from app.db import leases
+from app.db.leases import Claim, LeaseLostError
+from app.db.session import transaction
+from app.db.tables import Job
+from app.domain.errors import PalimpsestError
+from app.domain.jobs import GenerateParams, JobKind, TrainParams
+from app.settings import Settings
+from app.storage import ObjectStore
+from worker import generate_job, outcomes, train_job
+from worker.adapters.cache import UpdateCache
+from worker.bases import LoadedBases
+from worker.context import JobContext
+from worker.lease import Lease
+from worker.models.device import fix_threads
+from worker.objects import WorkerObjects
+
+log = logging.getLogger(__name__)
+
+# An accumulated update is as large as the adapted projections: 1 MB for icons-64, over 1 GB in fp32 for SDXL.
+_UPDATES_KEPT = 2
+
+
+class Runner:
+    """One worker process's hands: keeps base models loaded and works through jobs one at a time."""
+
+    def __init__(self, settings: Settings, engine: Engine, store: ObjectStore, shutdown: threading.Event) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._store = store
+        self._bases = LoadedBases(engine, settings)
+        self._updates = UpdateCache(capacity=_UPDATES_KEPT)
+        self._shutdown = shutdown
+        self._name = f"{platform.node()}:{os.getpid()}"
+        fix_threads(settings.torch_threads)
+
+    def run_until_idle(self, kinds: Collection[JobKind]) -> int:
+        """Run jobs of these kinds until none can be claimed, or the worker is to stop; how many were run."""
+        count = 0
+        while not self._shutdown.is_set() and self.run_one(kinds):
+            count += 1
+        return count
+
+    def run_one(self, kinds: Collection[JobKind]) -> bool:
+        """Claim and run one job; False when there was none."""
+        claimed_at = time.monotonic()
+        with transaction(self._engine) as session:
+            job = leases.claim(session, kinds, self._name, self._settings.lease_seconds)
+        if job is None:
+            return False
+        log.info("job %s (%s) attempt %d begins", job.id, job.kind.value, job.attempt)
+        claim = Claim(job.id, job.attempt)
+        with Lease(self._engine, claim, self._settings, claimed_at) as lease:
+            self._run(job, lease)
+        return True
+
+    def _run(self, job: Job, lease: Lease) -> None:
+        objects = WorkerObjects(self._engine, self._store, lease.claim, job.user_id)
+        context = JobContext(
+            job, lease, self._engine, objects, self._bases, self._updates, self._settings, self._shutdown
+        )
+        try:
+            match job.params:
+                case TrainParams() as params:
+                    train_job.run(context, params)
+                case GenerateParams() as params:
+                    generate_job.run(context, params)
+            log.info("job %s succeeded", job.id)
+        except Exception as error:
+            self._end(job, lease.claim, error)
+
+    def _end(self, job: Job, claim: Claim, error: Exception) -> None:
+        """Write down why the run did not succeed, unless the job is no longer ours to write about."""
+        if isinstance(error, PalimpsestError):
+            log.info("job %s attempt %d: %s", job.id, claim.attempt, error.detail)
+        else:
+            log.error("job %s attempt %d failed", job.id, claim.attempt, exc_info=error)
+        try:
+            with transaction(self._engine) as session:
+                status = outcomes.record(session, job, claim, error, self._settings)
+            log.info("job %s is %s", job.id, status.value)
+        except LeaseLostError:
+            log.warning("job %s attempt %d: the lease was lost; nothing is written", job.id, claim.attempt)
+        except DBAPIError as database_error:
+            # The lease expires by itself, and the sweeper queues the job again.
+            log.warning("job %s attempt %d: Postgres is away: %s", job.id, claim.attempt, database_error)

@@ -1,0 +1,69 @@
+"""What the training loop tells the job: progress for the lease, and checkpoints on their way to S3."""
+
+import time
+
+from app.db import leases
+from app.db.leases import Progress
+from app.db.session import transaction
+from app.domain.jobs import Phase
+from worker.context import JobContext
+from worker.objects import make_dead, make_live
+from worker.pace import Pace
+
+
+class TrainHooks:
+    """Implements `worker.training.hooks.Hooks` for one attempt at a job."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._pace = Pace()
+        self._phase = Phase.LOADING
+        self._saved_at = time.monotonic()
+
+    def phase(self, phase: Phase) -> None:
+        """A phase of training begins."""
+        self._phase = phase
+        self._context.lease.enter(phase)
+
+    def step(self, step: int, total_steps: int, loss: float | None) -> None:
+        """An optimizer step has ended, or an image has been encoded."""
+        pace = self._pace.step() if self._phase is Phase.TRAINING else None
+        self._context.lease.tick(Progress(self._phase, step, total_steps, pace, loss))
+
+    def wants_checkpoint(self) -> bool:
+        """Every so many seconds, and at once when the worker is to stop."""
+        since = time.monotonic() - self._saved_at
+        return self._context.shutdown.is_set() or since >= self._context.settings.checkpoint_interval_seconds
+
+    def save_checkpoint(self, data: bytes, step: int) -> None:
+        """Put the checkpoint, then name it by a fenced row; the one before it is left to the collector.
+
+        Raises:
+            HandBackError: the worker is to stop, and the checkpoint is safe.
+        """
+        context = self._context
+        row = context.objects.put("checkpoints", data, "application/octet-stream")
+        with transaction(context.engine) as session:
+            before = session.get_one(type(context.job), context.job.id).checkpoint_object_id
+            # A job that gets on is no poison: its failures are forgiven at each checkpoint.
+            leases.write(
+                session,
+                context.lease.claim,
+                checkpoint_object_id=row.id,
+                checkpoint_parent_id=context.job.parent_version_id,
+                checkpoint_step=step,
+                failures=0,
+            )
+            make_live(session, [row])
+            if before is not None:
+                make_dead(session, before)
+        self._saved_at = time.monotonic()
+        context.hand_back_at_shutdown()
+
+
+def read_checkpoint(context: JobContext) -> bytes | None:
+    """The job's checkpoint, if it was made on top of the same parent; the head may have moved since."""
+    job = context.job
+    if job.checkpoint_object_id is None or job.checkpoint_parent_id != job.parent_version_id:
+        return None
+    return context.objects.get(job.checkpoint_object_id)

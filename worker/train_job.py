@@ -1,0 +1,142 @@
+"""A train job from its row to the published version."""
+
+import io
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from PIL import Image
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db import leases
+from app.db.session import transaction
+from app.db.tables import Concept, ConceptImage, Job, StoredObject, Version
+from app.domain.base_models import BaseModelManifest
+from app.domain.errors import DeletedError
+from app.domain.jobs import JobStatus, Phase, TrainParams, TrainResult
+from app.domain.lineages import Provenance, VersionStatus
+from worker.adapters.factors import to_bytes
+from worker.chain import load_chain
+from worker.context import JobContext
+from worker.models.base import Base
+from worker.objects import make_live
+from worker.provenance import describe_machine
+from worker.train_hooks import TrainHooks, read_checkpoint
+from worker.training.loop import Trained, TrainingTask, train
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a train job reads from Postgres and S3."""
+
+    images: tuple[Image.Image, ...]
+    image_sha256s: tuple[str, ...]
+    parent_id: UUID
+    parent_adapter_sha256: str | None
+
+
+def run(context: JobContext, params: TrainParams) -> None:
+    """Train the concept on top of the lineage's head, and publish the version."""
+    started_at = time.monotonic()
+    inputs = _load_inputs(context, params)
+    base, manifest = context.bases.get(context.job.base_model)
+    task = TrainingTask(
+        images=inputs.images,
+        instance_prompt=params.taught.instance_prompt(),
+        training=params.training,
+        strategy=params.strategy,
+        chain=load_chain(context.engine, inputs.parent_id, context.objects.get),
+        adapted_modules=params.training.adapted_modules or manifest.adapted_modules,
+    )
+    trained = train(base, task, TrainHooks(context), read_checkpoint(context))
+    context.lease.enter(Phase.PUBLISHING)
+    data = to_bytes(trained.adapter, {})
+    adapter = context.objects.put("adapters", data, "application/octet-stream")
+    provenance = _provenance(context, params, inputs, base, manifest, trained, adapter, time.monotonic() - started_at)
+    with transaction(context.engine) as session:
+        _publish(session, context, params, adapter, provenance)
+
+
+def _load_inputs(context: JobContext, params: TrainParams) -> _Inputs:
+    with transaction(context.engine) as session:
+        rows = session.scalars(
+            select(StoredObject)
+            .join(ConceptImage, ConceptImage.object_id == StoredObject.id)
+            .join(Concept, Concept.id == ConceptImage.concept_id)
+            .where(Concept.id == params.concept_id, Concept.deleted_at.is_(None))
+            .order_by(ConceptImage.position)
+        ).all()
+        parent = session.get_one(Version, context.job.parent_version_id)
+        parent_adapter = session.get(StoredObject, parent.adapter_object_id) if parent.adapter_object_id else None
+    if not rows:
+        raise DeletedError("The concept has been deleted.")
+    images = tuple(Image.open(io.BytesIO(context.objects.get(row.id))).convert("RGB") for row in rows)
+    return _Inputs(
+        images=images,
+        image_sha256s=tuple(row.sha256 for row in rows),
+        parent_id=parent.id,
+        parent_adapter_sha256=parent_adapter.sha256 if parent_adapter else None,
+    )
+
+
+def _provenance(
+    context: JobContext,
+    params: TrainParams,
+    inputs: _Inputs,
+    base: Base,
+    manifest: BaseModelManifest,
+    trained: Trained,
+    adapter: StoredObject,
+    seconds: float,
+) -> Provenance:
+    machine = describe_machine(base.device)
+    return Provenance(
+        base_model=manifest.name,
+        base_fingerprint=base.fingerprint,
+        parent_adapter_sha256=inputs.parent_adapter_sha256,
+        image_sha256s=inputs.image_sha256s,
+        instance_prompt=params.taught.instance_prompt(),
+        strategy=params.strategy,
+        training=params.training,
+        adapter_sha256=adapter.sha256,
+        final_loss=trained.final_loss,
+        attempts=context.job.attempt,
+        training_seconds=round(seconds, 3),
+        machine=machine,
+    )
+
+
+def _publish(
+    session: Session, context: JobContext, params: TrainParams, adapter: StoredObject, provenance: Provenance
+) -> None:
+    """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing."""
+    job = context.job
+    lineage = leases.lock_lineage(session, job.lineage_id)
+    _insist_on_concept(session, params.concept_id)
+    version = Version(
+        lineage_id=lineage.id,
+        number=1 + session.scalars(select(func.max(Version.number)).where(Version.lineage_id == lineage.id)).one(),
+        status=VersionStatus.LIVE if lineage.head_version_id == job.parent_version_id else VersionStatus.HELD,
+        parent_id=job.parent_version_id,
+        concept_id=params.concept_id,
+        taught=params.taught,
+        strategy=params.strategy,
+        training=params.training,
+        adapter_object_id=adapter.id,
+        provenance=provenance,
+    )
+    session.add(version)
+    session.flush()
+    if version.status is VersionStatus.LIVE:
+        lineage.head_version_id = version.id
+    make_live(session, [adapter])
+    result = TrainResult(lineage_id=lineage.id, version=version.number)
+    leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, result=result, error=None, step=Job.total_steps)
+
+
+def _insist_on_concept(session: Session, concept_id: UUID) -> None:
+    """Locks the concept, so that it is not deleted between this look and the commit."""
+    query = select(Concept.id).where(Concept.id == concept_id, Concept.deleted_at.is_(None)).with_for_update(read=True)
+    if session.scalar(query) is None:
+        raise DeletedError("The concept has been deleted.")
