@@ -23,14 +23,16 @@ _SIGNS = re.compile(
 
 
 def is_drawable(icon: Icon) -> bool:
-    """Leave out flags, skin tones, letters, clocks, signs and people at work: what differs by a mark, not by a shape."""
+    """Leave out flags, skin tones, letters, clocks, signs, people at work: what differs by a mark and not by a shape."""
     points = icon.code_points.split("-")
     if any(_MODIFIERS.fullmatch(point) for point in points):
         return False
     if "200d" in points and any(_PERSON.fullmatch(point) for point in points):
         return False
     # Digits, letters and enclosed text.
-    is_text = len(points[0]) < 4 or re.fullmatch(r"1f1[0-9a-f]{2}|1f2[0-9a-f]{2}|32[0-9a-f]{2}|24[0-9a-f]{2}", points[0])
+    is_text = len(points[0]) < 4 or re.fullmatch(
+        r"1f1[0-9a-f]{2}|1f2[0-9a-f]{2}|32[0-9a-f]{2}|24[0-9a-f]{2}", points[0]
+    )
     return not is_text and not _SIGNS.search(icon.name)
 
 

@@ -18,7 +18,7 @@ _PER_PART = 40
 # Kinds of thing where each name is a small change of the next one: holding one out would hold nothing out.
 _CLASSES_OF_TWINS = {"face", "heart", "hand", "person", "planet", "medal", "key", "household item", "weather", "box"}
 # Names with a twin that pretraining sees, and names that are themselves a word for a class.
-_NOT_HELD_OUT = set(
+_WITH_A_TWIN = (
     "bird|fish|robot|drum|bell|pen|dog|cat|horse|cow|mouse|pig|rabbit|tiger|monkey|dragon|train|house|clock|tram|bus"
     "|taxi|automobile|police car|mushroom|oncoming bus|oncoming taxi|oncoming automobile|oncoming police car|tram car"
     "|green apple|red apple|black cat|service dog|guide dog|brown mushroom|chicken|baby chick|hatching chick|tulip"
@@ -28,8 +28,9 @@ _NOT_HELD_OUT = set(
     "|computer disk|telephone receiver|telephone|hourglass done|hourglass not done|hotel|love hotel|hammer and pick"
     "|hammer and wrench|hammer|wrench|pick|bouquet|wine glass|clinking glasses|notebook|spiral notepad|microphone"
     "|studio microphone|speedboat|motor boat|bear|polar bear|boar|cow face|alien|alien monster|plant|flower|black bird"
-    "|dove|mosque|railway car|light rail|metro|running shirt|video camera|movie camera|postbox|envelope".split("|")
+    "|dove|mosque|railway car|light rail|metro|running shirt|video camera|movie camera|postbox|envelope"
 )
+_NOT_HELD_OUT = frozenset(_WITH_A_TWIN.split("|"))
 
 
 @dataclass(frozen=True)
