@@ -23,7 +23,8 @@ from worker.models.base import Base
 from worker.objects import make_live
 from worker.provenance import describe_machine
 from worker.train_hooks import TrainHooks, read_checkpoint
-from worker.training.loop import Trained, TrainingTask, train
+from worker.training.loop import train
+from worker.training.task import Trained, TrainingTask
 
 
 @dataclass(frozen=True)
