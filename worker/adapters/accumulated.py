@@ -1,0 +1,94 @@
+"""The accumulated update D of a version, and putting it on a base and taking it off again.
+
+Version t of a lineage is the base with `W0 + D_t` in every adapted projection (docs/strategies.md).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from app.domain.strategies import StrategyOptions
+from worker.adapters.factors import Adapter
+
+Update = Mapping[str, Tensor]
+"""D by module path: d_out x d_in, fp32 on the CPU. A module that is not in it is not changed: the base's is empty."""
+
+
+class UpdateMismatchError(ValueError):
+    """An update is not of this base model."""
+
+
+@dataclass(frozen=True)
+class ChainLink:
+    """One version of a lineage's chain: the strategy it was learned by, and its own task's adapter."""
+
+    strategy: StrategyOptions
+    adapter: Adapter
+
+
+@dataclass(frozen=True)
+class LineageState:
+    """What a task may see of its parent version: D, the last task's link, and D where the last link's run began.
+
+    A *run* is a stretch of versions that train one adapter on and on (`naive`); `run_start` is D_b of the run that
+    the last link belongs to. A strategy whose every task starts an adapter of its own leaves it None.
+    """
+
+    update: Update
+    last: ChainLink | None = None
+    run_start: Update | None = None
+
+
+BASE_STATE = LineageState(update={})
+"""Version 0: nothing learned, D = 0."""
+
+
+def added(update: Update, adapter: Adapter) -> Update:
+    """D + s B A, a new update; modules that only one of them has count as zero in the other."""
+    total = dict(update)
+    for name in sorted(adapter.modules):
+        delta = adapter.delta(name)
+        total[name] = total[name] + delta if name in total else delta
+    return total
+
+
+@contextmanager
+def applied(denoiser: nn.Module, update: Update) -> Iterator[None]:
+    """Within it, each module of `update` computes with `W0 + D`, summed in fp32; after it, with W0, bit for bit.
+
+    The base's own parameters are set aside, not written to, so nothing can leave a trace in them; what this costs is
+    one more copy of the adapted projections.
+
+    Raises:
+        UpdateMismatchError: a module is missing, or its weight has another shape; the base is then untouched.
+    """
+    modules = {name: _adaptable(denoiser, name, delta) for name, delta in update.items()}
+    originals = {name: module.weight for name, module in modules.items()}
+    try:
+        for name, module in modules.items():
+            module.weight = _shifted(originals[name], update[name])
+        yield
+    finally:
+        for name, module in modules.items():
+            module.weight = originals[name]
+
+
+def _adaptable(denoiser: nn.Module, name: str, delta: Tensor) -> nn.Linear | nn.Conv2d:
+    try:
+        module = denoiser.get_submodule(name)
+    except AttributeError as error:
+        raise UpdateMismatchError(f"the base model has no module {name}") from error
+    if not isinstance(module, nn.Linear | nn.Conv2d):
+        raise UpdateMismatchError(f"{name} is neither a linear nor a convolutional layer")
+    if module.weight.flatten(1).shape != delta.shape:
+        shapes = f"{tuple(module.weight.flatten(1).shape)}, the update {tuple(delta.shape)}"
+        raise UpdateMismatchError(f"{name} has shape {shapes}")
+    return module
+
+
+def _shifted(weight: Tensor, delta: Tensor) -> nn.Parameter:
+    total = weight.detach().to(torch.float32) + delta.to(weight.device, torch.float32).view_as(weight)
+    return nn.Parameter(total.to(weight.dtype), requires_grad=False)

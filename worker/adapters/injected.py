@@ -1,0 +1,79 @@
+"""LoRA layers on a denoiser while it is trained, through peft, and off again afterwards."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer, LoraModel
+from torch import nn
+
+from worker.adapters.factors import Adapter, Factors
+
+_NAME = "palimpsest"
+
+
+@dataclass(frozen=True)
+class LiveFactors:
+    """One projection's factors as parameters in training; a convolution's have their kernel's four dimensions."""
+
+    a: nn.Parameter
+    b: nn.Parameter
+
+    def snapshot(self) -> Factors:
+        """A copy on the CPU, kernels flattened."""
+        return Factors(*(part.detach().to("cpu", torch.float32, copy=True).flatten(1) for part in (self.a, self.b)))
+
+    def load(self, factors: Factors) -> None:
+        """Take the values of `factors`, in place."""
+        with torch.no_grad():
+            self.a.copy_(factors.a.view_as(self.a))
+            self.b.copy_(factors.b.view_as(self.b))
+
+
+@dataclass(frozen=True)
+class LiveAdapter:
+    """An adapter in training: its live factors by module path, in sorted order, and their scale s."""
+
+    scale: float
+    modules: Mapping[str, LiveFactors]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """A and B of each module in turn; the order is the same each time."""
+        return [part for factors in self.modules.values() for part in (factors.a, factors.b)]
+
+    def snapshot(self) -> Adapter:
+        """A copy on the CPU."""
+        return Adapter(self.scale, {name: factors.snapshot() for name, factors in self.modules.items()})
+
+
+@contextmanager
+def injected(denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float) -> Iterator[LiveAdapter]:
+    """Within it, `denoiser` computes `W x + (alpha / r) B A x` with trainable fp32 copies of `factors`, all of rank r.
+
+    Exactly the modules of `factors` are wrapped, and each is its former self again afterwards, also on an exception.
+
+    Raises:
+        ValueError: the factors are not all of one rank.
+    """
+    ranks = {part.a.shape[0] for part in factors.values()}
+    if len(ranks) != 1:
+        raise ValueError(f"factors of ranks {sorted(ranks)} cannot be trained together")
+    rank = ranks.pop()
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(factors), init_lora_weights=False)
+    tuner = LoraModel(denoiser, config, _NAME)
+    try:
+        yield LiveAdapter(alpha / rank, {name: _live(denoiser, name, factors[name]) for name in sorted(factors)})
+    finally:
+        tuner.unload()
+
+
+def _live(denoiser: nn.Module, name: str, factors: Factors) -> LiveFactors:
+    layer = denoiser.get_submodule(name)
+    assert isinstance(layer, LoraLayer)
+    live = LiveFactors(layer.lora_A[_NAME].weight, layer.lora_B[_NAME].weight)
+    for part in (live.a, live.b):
+        part.data = part.data.to(torch.float32)
+    live.load(factors)
+    return live

@@ -1,0 +1,1 @@
+"""Base models: loading, families, and the device and dtype policy."""

@@ -1,0 +1,99 @@
+"""What training and generation need of a loaded base model; one file per family provides it.
+
+A family owns everything about its noise schedule: what a timestep is, how noise is added, what the model is to
+predict. So a flow-matching transformer (continuous timesteps, velocity targets) is another implementation, not
+another loop. What a family's denoiser wants beside the prompt (SDXL's sizes, for instance) it derives in `predict`
+from the latents' shape.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser is conditioned on: a family's own named tensors, with one row per prompt."""
+
+    tensors: Mapping[str, Tensor]
+
+    def rows(self, indices: Tensor) -> "Conditioning":
+        """The conditioning of a batch: row `indices[n]` for its element n."""
+        return Conditioning({name: tensor[indices.to(tensor.device)] for name, tensor in self.tensors.items()})
+
+
+@dataclass(frozen=True)
+class LatentDistribution:
+    """The VAE's gaussian over latents, in the denoiser's scaled units: mean and std are N x C x h x w."""
+
+    mean: Tensor
+    std: Tensor
+
+    def rows(self, indices: Tensor) -> "LatentDistribution":
+        """The distributions of a batch: row `indices[n]` for its element n."""
+        indices = indices.to(self.mean.device)
+        return LatentDistribution(self.mean[indices], self.std[indices])
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Latents drawn with a CPU generator, so that a seed means the same on every device."""
+        noise = torch.randn(self.mean.shape, generator=generator)
+        return self.mean + self.std * noise.to(self.mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How one picture is drawn; `resolution` is its side in pixels."""
+
+    prompt: str
+    negative_prompt: str | None
+    steps: int
+    guidance_scale: float
+    resolution: int
+
+
+StepCallback = Callable[[int, int], None]
+"""Called after each denoising step with the number of steps done and of all; may raise to stop."""
+
+
+class Base(Protocol):
+    """A base model on its device: frozen, in eval mode, and the same after each use as before."""
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The network whose projections are adapted."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the denoiser's weights."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 over the names and contents of the weights' and configurations' files."""
+
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """One row per prompt."""
+
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        """The latents of `pixels` (N x 3 x H x W, in [-1, 1])."""
+
+    def sample_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` training timesteps, drawn on the CPU as this family's schedule wants them."""
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Noisy latents, N x C x h x w."""
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What `predict` is to return, in this base's prediction space."""
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's raw output (model_pred), of the shape of `noisy`."""
+
+    def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
+        """One picture; every random number comes from the CPU `generator`."""

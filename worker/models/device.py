@@ -1,0 +1,41 @@
+"""Where a worker computes, in which precision, and with how many threads."""
+
+import torch
+
+from app.domain.errors import NotReadyError
+
+
+def pick_device(setting: str) -> torch.device:
+    """The device that a setting (`auto`, `cpu`, `cuda` or `cuda:N`) means on this machine.
+
+    Raises:
+        NotReadyError: the setting is none of these, or this machine has no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if setting == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    if setting == "cpu":
+        return torch.device("cpu")
+    name, _, index = setting.partition(":")
+    if name != "cuda" or (":" in setting and not index.isdecimal()):
+        raise NotReadyError(f"The device {setting!r} is none of auto, cpu, cuda and cuda:N.")
+    if int(index or 0) >= count:
+        raise NotReadyError(f"The device {setting!r} was asked for, but this machine has {count} CUDA devices.")
+    return torch.device("cuda", int(index or 0))
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """The precision of a base's frozen weights: bf16 on a GPU that computes in it, else fp32.
+
+    Never fp16: gradients through it need a loss scale, one more thing that a resumed training could differ by.
+    Factors, optimizer state and losses are fp32 everywhere.
+    """
+    # From compute capability 8.0 on; before, bf16 is emulated and slower than fp32.
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return torch.bfloat16
+    return torch.float32
+
+
+def fix_threads(count: int) -> None:
+    """Compute with `count` threads from now on: the order of a CPU's sums, and so an adapter's bits, depend on it."""
+    torch.set_num_threads(count)

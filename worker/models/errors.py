@@ -1,0 +1,11 @@
+"""What can go wrong with a base model."""
+
+from typing import ClassVar
+
+from app.domain.errors import PalimpsestError
+
+
+class BaseModelError(PalimpsestError):
+    """The base model cannot be loaded."""
+
+    slug: ClassVar[str] = "base-model"

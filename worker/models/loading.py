@@ -1,0 +1,75 @@
+"""Loading a base model by its family; a new family is one file and one line in `_FAMILIES`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from app.domain.base_models import Family
+from worker.models import files
+from worker.models.base import Base
+from worker.models.errors import BaseModelError
+from worker.models.sd import StableDiffusionBase
+
+
+@dataclass(frozen=True)
+class _FamilyLoader:
+    """How a family is loaded: its pipeline class, the components that make pictures, and the base around them."""
+
+    pipeline: Any
+    components: tuple[str, ...]
+    wrap: Callable[[Any, str], Base]
+    # Parts of the pipeline that only filter pictures, or that this family's bases need not have.
+    left_out: tuple[str, ...]
+
+
+_FAMILIES: dict[Family, _FamilyLoader] = {
+    Family.SD: _FamilyLoader(
+        pipeline=StableDiffusionPipeline,
+        components=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+        wrap=StableDiffusionBase,
+        left_out=("safety_checker", "feature_extractor", "image_encoder"),
+    ),
+}
+
+
+def load_base(family: Family, source: str, device: torch.device, dtype: torch.dtype) -> Base:
+    """The base model in `source` (a folder or a hub id), frozen, on `device`; only safetensors are read.
+
+    Raises:
+        BaseModelError: it cannot be loaded, or is of another family.
+    """
+    loader = _FAMILIES[family]
+    folder = files.resolve(source)
+    found = files.pipeline_class(folder)
+    if found != loader.pipeline.__name__:
+        raise BaseModelError(
+            f"The base model {source!r} is a {found}, but the family {family.value!r} is {loader.pipeline.__name__}."
+        )
+    try:
+        pipeline = loader.pipeline.from_pretrained(
+            folder,
+            # In half precision VAEs lose detail and some overflow; they are small.
+            dtype={"default": dtype, "vae": torch.float32},
+            use_safetensors=True,
+            local_files_only=True,
+            **dict.fromkeys(loader.left_out),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BaseModelError(f"The base model {source!r} cannot be loaded: {_first_line(error)}") from error
+    return loader.wrap(pipeline.to(device), files.fingerprint(source, loader.components))
+
+
+def fingerprint(family: Family, source: str) -> str:
+    """The fingerprint of a base model that need not be loaded; a loaded one carries it as `Base.fingerprint`.
+
+    Raises:
+        BaseModelError: `source` is neither a folder nor a hub id.
+    """
+    return files.fingerprint(source, _FAMILIES[family].components)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

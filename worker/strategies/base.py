@@ -1,0 +1,52 @@
+"""What a strategy is: how a task starts on top of its parent version, and how what it learned is consolidated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import LineageState, Update
+from worker.adapters.factors import Adapter, Factors
+
+Shapes = Mapping[str, tuple[int, int]]
+"""(d_out, d_in) of each adapted projection, by module path."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors."""
+
+    beneath: Update
+    factors: dict[str, Factors]
+
+
+class Strategy(Protocol):
+    """One continual strategy with its options; stateless, and blind to databases, HTTP and model families."""
+
+    def start(
+        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
+    ) -> Start:
+        """How a task on top of `parent` starts; random factors are drawn from the CPU `generator`.
+
+        Raises:
+            InvalidInputError: the task cannot go on from this parent with these training options.
+        """
+
+    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
+        """The state of the version that `adapter`, trained on top of `parent`, makes: D_t by this strategy's rule."""
+
+
+def fresh_factors(shapes: Shapes, rank: int, generator: torch.Generator) -> dict[str, Factors]:
+    """A ~ N(0, (1/r)^2), PEFT's "gaussian", and B = 0: the update starts at zero.
+
+    Drawn in fp32 in the sorted order of the modules, so that a seed gives the same factors on every device.
+    """
+    return {
+        name: Factors(
+            a=torch.randn((rank, shapes[name][1]), generator=generator) / rank,
+            b=torch.zeros((shapes[name][0], rank)),
+        )
+        for name in sorted(shapes)
+    }

@@ -1,0 +1,31 @@
+"""`merge` (Merge & Init, arXiv 2410.04891): a fresh adapter on top of everything merged so far.
+
+`D_t = D_{t-1} + U_t`, always in delta space: adding factors instead would make cross terms as large as the signal.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from app.domain.strategies import MergeOptions
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.factors import Adapter
+from worker.strategies.base import Shapes, Start, fresh_factors
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Merge and initialise."""
+
+    options: MergeOptions
+
+    def start(
+        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
+    ) -> Start:
+        """Gaussian A and zero B, over `W0 + D_{t-1}`."""
+        return Start(parent.update, fresh_factors(shapes, training.rank, generator))
+
+    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
+        """`D_{t-1} + s B A`."""
+        return LineageState(added(parent.update, adapter), last=ChainLink(self.options, adapter))

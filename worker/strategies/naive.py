@@ -1,0 +1,60 @@
+"""`naive` (arXiv 2410.04891): one adapter, trained on and on; the baseline that forgets.
+
+A *naive run* is a stretch of the chain under this strategy. All of its versions train the same adapter over the same
+frozen `W0 + D_b`, b being the version where the run began; so `D_t = D_b + s B_t A_t`, and the adapters of the run's
+earlier versions do not count any more.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from app.domain.errors import InvalidInputError
+from app.domain.strategies import NaiveOptions
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import ChainLink, LineageState, Update, added
+from worker.adapters.factors import Adapter
+from worker.strategies.base import Shapes, Start, fresh_factors
+
+
+@dataclass(frozen=True)
+class Naive:
+    """Keep training the parent's adapter, with a fresh optimizer."""
+
+    options: NaiveOptions
+
+    def start(
+        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
+    ) -> Start:
+        """The parent's factors if the parent is of a naive run, else as `merge`; over `W0 + D_b`."""
+        running = _running_adapter(parent)
+        if running is None:
+            return Start(parent.update, fresh_factors(shapes, training.rank, generator))
+        _refuse_another_shape(running, shapes, training)
+        return Start(_run_start(parent), dict(running.modules))
+
+    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
+        """`D_b + s B A`."""
+        beneath = _run_start(parent)
+        return LineageState(added(beneath, adapter), last=ChainLink(self.options, adapter), run_start=beneath)
+
+
+def _running_adapter(parent: LineageState) -> Adapter | None:
+    if parent.last is not None and isinstance(parent.last.strategy, NaiveOptions):
+        return parent.last.adapter
+    return None
+
+
+def _run_start(parent: LineageState) -> Update:
+    if _running_adapter(parent) is None or parent.run_start is None:
+        return parent.update
+    return parent.run_start
+
+
+def _refuse_another_shape(running: Adapter, shapes: Shapes, training: TrainingOptions) -> None:
+    own = {name: ((training.rank, d_in), (d_out, training.rank)) for name, (d_out, d_in) in shapes.items()}
+    theirs = {name: (tuple(f.a.shape), tuple(f.b.shape)) for name, f in running.modules.items()}
+    if own != theirs or training.scale != running.scale:
+        raise InvalidInputError(
+            "A naive run trains one adapter on and on, so rank, alpha and adapted modules must stay as they were."
+        )

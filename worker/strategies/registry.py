@@ -1,0 +1,20 @@
+"""Every strategy by its name in the API; a test holds this set equal to `app.domain.strategies.STRATEGIES`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.strategies import StrategyOptions
+from worker.strategies.base import Strategy
+from worker.strategies.merge import Merge
+from worker.strategies.naive import Naive
+
+# Each takes the options of its own name; the pairing is what the test holds.
+ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
+    "naive": Naive,
+    "merge": Merge,
+}
+
+
+def strategy_of(options: StrategyOptions) -> Strategy:
+    """The algorithm that these options configure."""
+    return ALGORITHMS[options.name](options)

@@ -1,0 +1,15 @@
+"""From a lineage's chain to the state of its last version."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+from worker.adapters.accumulated import BASE_STATE, ChainLink, LineageState
+from worker.strategies.registry import strategy_of
+
+
+def replay(chain: Sequence[ChainLink]) -> LineageState:
+    """The state that the chain (oldest first) makes on top of the base, each link by its own strategy's rule.
+
+    Computed in fp32 on the CPU, in chain order, so that the same chain always gives the same bits.
+    """
+    return reduce(lambda state, link: strategy_of(link.strategy).consolidate(state, link.adapter), chain, BASE_STATE)

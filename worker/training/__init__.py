@@ -1,0 +1,1 @@
+"""Training of one adapter: data, loop and checkpoints."""

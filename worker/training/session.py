@@ -1,0 +1,49 @@
+"""The moving parts of one training: everything that a step changes, and nothing else."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.scheduler import AcceleratedScheduler
+
+from app.domain.training import TrainingOptions
+from worker.adapters.injected import LiveAdapter
+from worker.training.optimization import make_lr_scheduler, make_optimizer
+
+
+@dataclass(frozen=True)
+class Session:
+    """The adapter in training, what updates it, and the job's own source of randomness, a CPU generator."""
+
+    accelerator: Accelerator
+    adapter: LiveAdapter
+    optimizer: AcceleratedOptimizer
+    lr_scheduler: AcceleratedScheduler
+    generator: torch.Generator
+
+    def update(self, loss: torch.Tensor, max_grad_norm: float) -> float:
+        """One optimizer step down the gradient of `loss`; returns the gradient's norm before clipping.
+
+        If that norm is not finite, nothing is changed.
+        """
+        parameters = self.adapter.parameters()
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        norm = float(self.accelerator.clip_grad_norm_(parameters, max_grad_norm))
+        if torch.isfinite(torch.tensor(norm)):
+            self.optimizer.step()
+            self.lr_scheduler.step()
+        return norm
+
+
+def open_session(
+    adapter: LiveAdapter, training: TrainingOptions, generator: torch.Generator, device: torch.device
+) -> Session:
+    """A session at step 0."""
+    # The base is where it belongs already; accelerate is to move nothing.
+    accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False, mixed_precision="no")
+    optimizer = make_optimizer(adapter.parameters(), training)
+    lr_scheduler = make_lr_scheduler(optimizer, training)
+    optimizer, lr_scheduler = accelerator.prepare(optimizer, lr_scheduler)
+    return Session(accelerator, adapter, optimizer, lr_scheduler, generator)
