@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 
 import redis
 from sqlalchemy import create_engine, make_url, text
@@ -15,6 +14,7 @@ from app.settings import Settings
 from app.stack.addresses import Addresses
 from app.stack.files import home_folder
 from app.stack.services import start_services
+from app.stack.signals import StopRequest
 from app.stack.supervisor import Supervisor
 from app.storage import ObjectStore
 
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 @contextmanager
 def running_services(home: Path) -> Iterator[Addresses]:
     """Postgres, with a migrated template database, Redis and S3; all of them are stopped at the end."""
-    with Supervisor(home_folder(home), Event(), print) as supervisor:
+    with Supervisor(home_folder(home), StopRequest(), print) as supervisor:
         addresses = start_services(without_addresses(Settings(home=home)), home, supervisor)
         _execute(addresses, f"CREATE DATABASE {_TEMPLATE}")
         upgrade(_database_url(addresses, _TEMPLATE))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -25,11 +26,6 @@ class Addresses:
     s3_access_key_id: str | None
     s3_secret_access_key: str | None
     api_url: str | None = None
-
-    def environment(self) -> dict[str, str]:
-        """The environment variables through which `Settings` reads these."""
-        named = {name.upper(): value for name, value in asdict(self).items() if name != "api_url"}
-        return {name: value for name, value in named.items() if value is not None}
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with these addresses."""
@@ -72,6 +68,21 @@ def resolve(settings: Settings) -> Settings:
     return overridden(known, settings).applied_to(settings)
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment variables through which a child's `Settings` reads the addresses and the home of these."""
+    named = {
+        "PALIMPSEST_HOME": str(settings.home.resolve()),
+        "DATABASE_URL": settings.database_url,
+        "BROKER_URL": settings.broker_url,
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url,
+        "S3_BUCKET": settings.s3_bucket,
+        "S3_REGION": settings.s3_region,
+        "S3_ACCESS_KEY_ID": settings.s3_access_key_id,
+        "S3_SECRET_ACCESS_KEY": revealed(settings.s3_secret_access_key),
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def overridden(known: Addresses, settings: Settings) -> Addresses:
     """`known` with what the settings say in its place; the S3 address goes with its bucket and keys as one."""
     own_s3 = settings.s3_endpoint_url is not None
@@ -90,3 +101,9 @@ def overridden(known: Addresses, settings: Settings) -> Addresses:
 def revealed(secret: SecretStr | None) -> str | None:
     """The text of a secret that may be absent."""
     return None if secret is None else secret.get_secret_value()
+
+
+def without_secrets(url: str | None) -> str:
+    """The host and port that a URL names, and nothing that may not be printed."""
+    parts = urlsplit(url or "")
+    return f"{parts.hostname or 'local'}:{parts.port}" if parts.port else parts.hostname or "local"

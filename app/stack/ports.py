@@ -11,16 +11,25 @@ from app.stack.files import private_folder, write_private
 _CANDIDATES = range(20_000, 32_000)
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there now."""
+def check_port(host: str, port: int) -> None:
+    """Prove that a server could listen there now.
+
+    Raises:
+        OSError: it could not; EADDRINUSE if another server does.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do, else a port that merely has old connections in TIME_WAIT would count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
+        probe.bind((host, port))
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    try:
+        check_port(host, port)
+    except OSError:
+        return False
     return True
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from app.settings import Settings
-from app.stack.addresses import Addresses
+from app.stack.addresses import Addresses, revealed
 from app.stack.errors import StackError
 from app.stack.ports import is_free, remembered_port
 from app.stack.postgres import Postgres
@@ -67,25 +67,32 @@ def start_services(settings: Settings, home: Path, supervisor: Supervisor) -> Ad
     Raises:
         StackError: one does not start.
     """
-    database_url = (
-        settings.database_url
-        or start_service(lambda port: Postgres(home, port), home, Postgres.name, supervisor).address
-    )
-    broker_url = (
-        settings.broker_url or start_service(lambda port: Redis(home, port), home, Redis.name, supervisor).address
-    )
-    secret = settings.s3_secret_access_key
+    database_url = settings.database_url or _start_postgres(home, supervisor).address
+    broker_url = settings.broker_url or _start_redis(home, supervisor).address
     if settings.s3_endpoint_url is not None:
-        s3 = (settings.s3_endpoint_url, settings.s3_access_key_id, secret and secret.get_secret_value())
+        endpoint_url, key_id = settings.s3_endpoint_url, settings.s3_access_key_id
+        secret = revealed(settings.s3_secret_access_key)
     else:
-        server = start_service(lambda port: S3(home, port, settings.s3_bucket), home, S3.name, supervisor)
-        s3 = (server.address, server.access_key_id, server.secret_access_key)
+        server = _start_s3(home, settings.s3_bucket, supervisor)
+        endpoint_url, key_id, secret = server.address, server.access_key_id, server.secret_access_key
     return Addresses(
         database_url=database_url,
         broker_url=broker_url,
-        s3_endpoint_url=s3[0],
+        s3_endpoint_url=endpoint_url,
         s3_bucket=settings.s3_bucket,
         s3_region=settings.s3_region,
-        s3_access_key_id=s3[1],
-        s3_secret_access_key=s3[2],
+        s3_access_key_id=key_id,
+        s3_secret_access_key=secret,
     )
+
+
+def _start_postgres(home: Path, supervisor: Supervisor) -> Postgres:
+    return start_service(lambda port: Postgres(home, port), home, Postgres.name, supervisor)
+
+
+def _start_redis(home: Path, supervisor: Supervisor) -> Redis:
+    return start_service(lambda port: Redis(home, port), home, Redis.name, supervisor)
+
+
+def _start_s3(home: Path, bucket: str, supervisor: Supervisor) -> S3:
+    return start_service(lambda port: S3(home, port, bucket), home, S3.name, supervisor)

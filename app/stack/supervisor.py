@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from types import TracebackType
 
 from app.stack.errors import InterruptedStartError, StackError
 from app.stack.processes import Program, Started, last_log_line, log_path, spawn
 from app.stack.records import Records
+from app.stack.signals import StopRequest
 from app.stack.waiting import Condition, becomes_true
 
 _POLL_SECONDS = 0.2
@@ -34,9 +34,9 @@ class _Child:
 class Supervisor:
     """The children of this process. Use it as a context manager: leaving it stops them all."""
 
-    def __init__(self, home: Path, stop_requested: Event, say: Say) -> None:
+    def __init__(self, home: Path, stop_request: StopRequest, say: Say) -> None:
         self._home = home
-        self._stop_requested = stop_requested
+        self._stop_request = stop_request
         self._say = say
         self._records = Records(home)
         self._children: list[_Child] = []
@@ -63,7 +63,7 @@ class Supervisor:
         if settled and not self._is_over(child):
             return
         self._drop(child)
-        if self._stop_requested.is_set():
+        if self._stop_request.made:
             raise InterruptedStartError("stopped while starting")
         happened = "exited" if settled else f"did not answer within {timeout_seconds:.0f} s"
         reason = last_log_line(self._home, program.name)
@@ -71,7 +71,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Start again whatever exits, until a stop is requested."""
-        while not self._stop_requested.wait(_POLL_SECONDS):
+        while not self._stop_request.made:
+            time.sleep(_POLL_SECONDS)
             for child in self._children:
                 self._look_after(child)
 
@@ -104,7 +105,7 @@ class Supervisor:
         return process, started
 
     def _is_over(self, child: _Child) -> bool:
-        return child.process.poll() is not None or self._stop_requested.is_set()
+        return child.process.poll() is not None or self._stop_request.made
 
     def _drop(self, child: _Child) -> None:
         child.started.stop()

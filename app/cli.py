@@ -1,0 +1,106 @@
+"""The `palimpsest` command. An error for a person is one line on stderr, and the exit status 1."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from app.domain.errors import PalimpsestError
+from app.domain.jobs import JobKind
+from app.settings import Settings
+from app.stack.addresses import environment, resolve
+from app.stack.programs import api_command, sweeper_command, worker_command
+
+Home = Annotated[Path | None, typer.Option(help="Where the state is kept; PALIMPSEST_HOME, or ./.palimpsest.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 picks a free one.")]
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback()
+def palimpsest() -> None:
+    """Continual personalisation of diffusion models, with forgetting measured."""
+
+
+@cli.command()
+def up(
+    home: Home = None,
+    port: Port = None,
+    worker: Annotated[bool, typer.Option(help="Whether to run a worker too.")] = True,
+) -> None:
+    """Start Postgres, Redis, S3, the API, a worker and the sweeper, and look after them until Ctrl-C."""
+    from app.stack.up import up as bring_up  # SQLAlchemy and Alembic are slow to import, and only this needs them.
+
+    bring_up(_settings(home, port), typer.echo, with_worker=worker)
+
+
+@cli.command()
+def api(home: Home = None, port: Port = None) -> None:
+    """Run the API alone."""
+    settings = _settings(home, port)
+    _become(settings, api_command(settings.api_host, settings.api_port))
+
+
+@cli.command()
+def worker(
+    home: Home = None,
+    kinds: Annotated[str, typer.Option(help="The kinds of jobs that it takes.")] = ",".join(JobKind),
+) -> None:
+    """Run a worker alone."""
+    _become(_settings(home), worker_command(_job_kinds(kinds)))
+
+
+@cli.command()
+def sweeper(home: Home = None) -> None:
+    """Run the sweeper alone."""
+    _become(_settings(home), sweeper_command())
+
+
+@cli.command()
+def migrate(home: Home = None) -> None:
+    """Bring the database to the newest schema."""
+    from app.stack.migrate import migrate as bring_up_to_date
+
+    settings = _settings(home)
+    bring_up_to_date(settings if settings.database_url else resolve(settings))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli()
+    except PalimpsestError as error:
+        _fail(error.detail)
+    except ValidationError as error:
+        # Not the values: one of them may be a password.
+        _fail("; ".join(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
+    except OSError as error:
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"palimpsest: {' '.join(message.split())}", err=True)
+    sys.exit(1)
+
+
+def _settings(home: Path | None, port: int | None = None) -> Settings:
+    chosen: dict[str, Any] = {"home": home, "api_port": port}
+    return Settings().model_copy(update={name: value for name, value in chosen.items() if value is not None})
+
+
+def _job_kinds(names: str) -> list[JobKind]:
+    try:
+        return [JobKind(name.strip()) for name in names.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; the kinds are {', '.join(JobKind)}", param_hint="--kinds") from None
+
+
+def _become(settings: Settings, command: tuple[str, ...]) -> None:
+    os.execve(command[0], command, {**os.environ, **environment(resolve(settings))})  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

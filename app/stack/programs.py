@@ -1,0 +1,30 @@
+"""The commands of Palimpsest's own processes. By name, because the front end imports neither Celery's app nor torch."""
+
+import secrets
+import sys
+from collections.abc import Sequence
+
+from app.domain.jobs import JobKind
+
+_GRACE_SECONDS = 5
+
+
+def api_command(host: str, port: int) -> tuple[str, ...]:
+    """The HTTP front end."""
+    options = ("--host", host, "--port", str(port), "--no-server-header")
+    # Event streams stay open for as long as their clients like; they must not hold up the end.
+    grace = ("--timeout-graceful-shutdown", str(_GRACE_SECONDS))
+    return (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", *options, *grace)
+
+
+def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:
+    """A worker that takes jobs of these kinds, each from the queue of its name."""
+    options = ("--pool", "solo", "--queues", ",".join(kinds), "--loglevel", "INFO")
+    # Workers find each other through Postgres alone. Two nodes of one name would confuse Celery.
+    alone = ("--without-gossip", "--without-mingle", "--hostname", f"palimpsest-{secrets.token_hex(4)}@%h")
+    return (sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", *options, *alone)
+
+
+def sweeper_command() -> tuple[str, ...]:
+    """The process that re-queues expired leases and sends lost wake-ups again."""
+    return (sys.executable, "-m", "worker.sweeper")
