@@ -1,6 +1,7 @@
 """A train job from its row to the published version."""
 
 import io
+import logging
 import time
 from dataclasses import dataclass
 from uuid import UUID
@@ -23,8 +24,11 @@ from worker.models.base import Base
 from worker.objects import make_live
 from worker.provenance import describe_machine
 from worker.train_hooks import TrainHooks, read_checkpoint
+from worker.training.checkpoint import CheckpointError
 from worker.training.loop import train
 from worker.training.task import Trained, TrainingTask
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,23 @@ def run(context: JobContext, params: TrainParams) -> None:
         chain=load_chain(context.engine, inputs.parent_id, context.objects.get),
         adapted_modules=params.training.adapted_modules or manifest.adapted_modules,
     )
-    trained = train(base, task, TrainHooks(context), read_checkpoint(context))
+    trained = _train(context, base, task)
     context.lease.enter(Phase.PUBLISHING)
     data = to_bytes(trained.adapter, {})
     adapter = context.objects.put("adapters", data, "application/octet-stream")
     provenance = _provenance(context, params, inputs, base, manifest, trained, adapter, time.monotonic() - started_at)
     with transaction(context.engine) as session:
         _publish(session, context, params, adapter, provenance)
+
+
+def _train(context: JobContext, base: Base, task: TrainingTask) -> Trained:
+    """Go on from the job's checkpoint, or from the start if that is of another task than today's."""
+    hooks = TrainHooks(context)
+    try:
+        return train(base, task, hooks, read_checkpoint(context))
+    except CheckpointError as error:
+        log.warning("job %s begins anew: %s", context.job.id, error)
+        return train(base, task, hooks, None)
 
 
 def _load_inputs(context: JobContext, params: TrainParams) -> _Inputs:

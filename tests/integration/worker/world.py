@@ -1,0 +1,187 @@
+"""A user with concepts and lineages over the tiny base, written straight into the real services."""
+
+import io
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from PIL import Image, ImageDraw
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from app.db.session import make_engine, transaction
+from app.db.tables import (
+    BaseModelRow,
+    Concept,
+    ConceptImage,
+    Generation,
+    Job,
+    Lineage,
+    ObjectStatus,
+    StoredObject,
+    User,
+    Version,
+)
+from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.jobs import GenerateParams, GenerateResult, JobKind, TrainParams
+from app.domain.lineages import VersionStatus
+from app.domain.strategies import MergeOptions, StrategyOptions
+from app.domain.training import TrainingOptions
+from app.settings import Settings
+from app.storage import ObjectStore, describe_object
+from tests.tiny_pipelines import write_tiny_sd
+from worker.runner import Runner
+
+TRAINING = TrainingOptions(rank=2, steps=6, batch_size=1, learning_rate=1e-3)
+KINDS = (JobKind.TRAIN, JobKind.GENERATE)
+
+
+def picture(seed: int) -> bytes:
+    """A small PNG, another one for each seed."""
+    image = Image.new("RGB", (64, 64), (seed * 53 % 256, 90, 160))
+    ImageDraw.Draw(image).ellipse((8 + seed % 16, 8, 48, 48), fill=(200, seed * 31 % 256, 40))
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+@dataclass
+class World:
+    """What the tests of the job path act on."""
+
+    settings: Settings
+    engine: Engine
+    store: ObjectStore
+    user_id: UUID
+    tokens: tuple[str, ...]
+    shutdown: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def create(cls, settings: Settings, base: Path) -> "World":
+        """One user, and the tiny base registered."""
+        assert settings.database_url is not None
+        engine = make_engine(settings.database_url)
+        manifest = write_tiny_sd(base)
+        with transaction(engine) as session:
+            user = User(name="ada")
+            session.add_all([user, BaseModelRow(name=manifest.name, source=str(base), manifest=manifest)])
+        return cls(settings, engine, ObjectStore(settings), user.id, manifest.rare_tokens)
+
+    def runner(self, **changes: float) -> Runner:
+        """A worker on the same services, with some settings changed."""
+        return Runner(self.settings.model_copy(update=changes), self.engine, self.store, self.shutdown)
+
+    def concept(self, name: str) -> UUID:
+        """A concept of two images."""
+        with transaction(self.engine) as session:
+            concept = Concept(user_id=self.user_id, name=name, kind=ConceptKind.OBJECT, class_noun="toy")
+            session.add(concept)
+            session.flush()
+            for position in range(2):
+                data = picture(sum(name.encode()) + position)
+                row = describe_object(self.user_id, "images", data, "image/png")
+                row.status = ObjectStatus.LIVE
+                self.store.put(row, data)
+                session.add(row)
+                session.flush()
+                session.add(
+                    ConceptImage(concept_id=concept.id, position=position, object_id=row.id, width=64, height=64)
+                )
+            return concept.id
+
+    def lineage(self, strategy: StrategyOptions | None = None) -> UUID:
+        """An empty lineage: version 0 is its head."""
+        with transaction(self.engine) as session:
+            lineage = Lineage(
+                user_id=self.user_id,
+                name="line",
+                base_model="tiny-sd",
+                strategy=strategy or MergeOptions(),
+                training=TRAINING,
+            )
+            session.add(lineage)
+            session.flush()
+            zero = Version(lineage_id=lineage.id, number=0, status=VersionStatus.LIVE)
+            session.add(zero)
+            session.flush()
+            lineage.head_version_id = zero.id
+            return lineage.id
+
+    def train(self, lineage_id: UUID, name: str, training: TrainingOptions = TRAINING) -> UUID:
+        """A queued train job for a new concept."""
+        concept_id = self.concept(name)
+        with transaction(self.engine) as session:
+            lineage = session.get_one(Lineage, lineage_id)
+            token = self.tokens[session.query(Job).count() % len(self.tokens)]
+            taught = TaughtConcept(name=name, kind=ConceptKind.OBJECT, class_noun="toy", token=token)
+            params = TrainParams(concept_id=concept_id, taught=taught, strategy=lineage.strategy, training=training)
+            return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
+
+    def generate(self, lineage_id: UUID, number: int, prompt: str = "a photo of a toy") -> UUID:
+        """A queued generate job of two pictures from that version; its generation has the job's result."""
+        with transaction(self.engine) as session:
+            generation = Generation(
+                user_id=self.user_id,
+                lineage_id=lineage_id,
+                version_id=self.version(lineage_id, number).id,
+                prompt=prompt,
+                resolved_prompt=prompt,
+                negative_prompt=None,
+                num_images=2,
+                seed=11,
+                steps=3,
+                guidance_scale=2.0,
+            )
+            session.add(generation)
+            session.flush()
+            params = GenerateParams(generation_id=generation.id)
+            result = GenerateResult(generation_id=generation.id)
+            return self._add_job(session, lineage_id, JobKind.GENERATE, params, result)
+
+    def _add_job(
+        self,
+        session: Session,
+        lineage_id: UUID,
+        kind: JobKind,
+        params: TrainParams | GenerateParams,
+        result: GenerateResult | None,
+    ) -> UUID:
+        job = Job(
+            user_id=self.user_id,
+            lineage_id=lineage_id,
+            base_model="tiny-sd",
+            kind=kind,
+            params=params,
+            result=result,
+            total_steps=TRAINING.steps,
+        )
+        session.add(job)
+        session.flush()
+        return job.id
+
+    def job(self, job_id: UUID) -> Job:
+        """The job's row as it is now."""
+        with transaction(self.engine) as session:
+            return session.get_one(Job, job_id)
+
+    def version(self, lineage_id: UUID, number: int) -> Version:
+        """A version's row."""
+        with transaction(self.engine) as session:
+            query = select(Version).where(Version.lineage_id == lineage_id, Version.number == number)
+            return session.scalars(query).one()
+
+    def adapter(self, lineage_id: UUID, number: int) -> bytes:
+        """A version's stored adapter, proved by its hash."""
+        with transaction(self.engine) as session:
+            row = session.get_one(StoredObject, self.version(lineage_id, number).adapter_object_id)
+        return self.store.get(row)
+
+    def objects(self, status: ObjectStatus) -> int:
+        """How many objects have that status."""
+        with transaction(self.engine) as session:
+            return session.query(StoredObject).filter(StoredObject.status == status).count()
+
+    def keys(self) -> set[str]:
+        """What the bucket holds."""
+        return {listed.key for listed in self.store.list()}
