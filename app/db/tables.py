@@ -209,6 +209,7 @@ class Job(Identified, Table):
             postgresql_where=text("kind = 'train' AND status = 'running'"),
         ),
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
+        Index("jobs_generation", text("((params ->> 'generation_id')::uuid)")),
         Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
     )
 

@@ -251,6 +251,7 @@ def upgrade() -> None:
     op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
     op.create_index("ix_jobs_lineage_id", "jobs", ["lineage_id"], unique=False)
     op.create_index("ix_jobs_user_id", "jobs", ["user_id"], unique=False)
+    op.create_index("jobs_generation", "jobs", [sa.text("((params ->> 'generation_id')::uuid)")], unique=False)
     op.create_index(
         "jobs_one_running_train_per_lineage",
         "jobs",
