@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import JobKind
@@ -47,10 +48,13 @@ def api(home: Home = None, port: Port = None) -> None:
 @cli.command()
 def worker(
     home: Home = None,
-    kinds: Annotated[str, typer.Option(help="The kinds of jobs that it takes.")] = ",".join(JobKind),
+    kinds: Annotated[str, typer.Option(help="The kinds of jobs that it takes; PALIMPSEST_WORKER_KINDS, or all.")] = "",
 ) -> None:
     """Run a worker alone."""
-    _become(_settings(home), worker_command(_job_kinds(kinds)))
+    settings = _settings(home)
+    if kinds:
+        settings = settings.model_copy(update={"worker_kinds": _job_kinds(kinds)})
+    _become(settings, worker_command(settings.worker_kinds))
 
 
 @cli.command()
@@ -77,6 +81,8 @@ def main() -> None:
     except ValidationError as error:
         # Not the values: one of them may be a password.
         _fail("; ".join(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
+    except SettingsError as error:
+        _fail(str(error))
     except OSError as error:
         _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
 
@@ -91,9 +97,9 @@ def _settings(home: Path | None, port: int | None = None) -> Settings:
     return Settings().model_copy(update={name: value for name, value in chosen.items() if value is not None})
 
 
-def _job_kinds(names: str) -> list[JobKind]:
+def _job_kinds(names: str) -> tuple[JobKind, ...]:
     try:
-        return [JobKind(name.strip()) for name in names.split(",")]
+        return tuple(JobKind(name.strip()) for name in names.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"{error}; the kinds are {', '.join(JobKind)}", param_hint="--kinds") from None
 

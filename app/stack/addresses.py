@@ -69,9 +69,10 @@ def resolve(settings: Settings) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment variables through which a child's `Settings` reads the addresses and the home of these."""
+    """The environment variables through which a child's `Settings` reads what these say of places and kinds."""
     named = {
         "PALIMPSEST_HOME": str(settings.home.resolve()),
+        "PALIMPSEST_WORKER_KINDS": json.dumps(settings.worker_kinds),
         "DATABASE_URL": settings.database_url,
         "BROKER_URL": settings.broker_url,
         "S3_ENDPOINT_URL": settings.s3_endpoint_url,

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import psutil
 
 from app.stack.files import private_folder
+from app.stack.waiting import becomes_true
 
 _KILL_SECONDS = 5.0
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
@@ -52,29 +53,34 @@ class Started:
             return None
 
     def process(self) -> psutil.Process | None:
-        """The process, unless it is gone or another one has its number now."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < _CLOCK_TOLERANCE_SECONDS
-        except psutil.NoSuchProcess:
-            return None
-        return process if same else None
+        """The process, unless it has ended or another one has its number now."""
+        process = self._identified()
+        # A zombie has ended; the first process of a container does not always collect those it inherits.
+        return process if process is not None and _is_alive(process) else None
 
     def stop(self) -> None:
         """Stop the process, and kill what is left of its session."""
-        if process := self.process():
-            _stop_process(process, self.stop_signal, self.stop_seconds)
-        survivors = self._left_in_session()
-        for survivor in survivors:
-            with suppress(psutil.NoSuchProcess):
-                survivor.kill()
-        psutil.wait_procs(survivors, timeout=_KILL_SECONDS)
+        process = self.process()
+        if process is not None:
+            _send(process, self.stop_signal)
+            if not becomes_true(lambda: self.process() is None, self.stop_seconds):
+                _send(process, signal.SIGKILL)
+        for survivor in self._left_in_session():
+            _send(survivor, signal.SIGKILL)
+        becomes_true(lambda: not self._left_in_session(), _KILL_SECONDS)
+
+    def _identified(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            return process if abs(process.create_time() - self.created) < _CLOCK_TOLERANCE_SECONDS else None
+        except psutil.NoSuchProcess:
+            return None
 
     def _left_in_session(self) -> list[psutil.Process]:
         # While a session has members no new process gets its number; without any, the number may name a stranger.
-        if psutil.pid_exists(self.pid) and self.process() is None:
+        if psutil.pid_exists(self.pid) and self._identified() is None:
             return []
-        return [process for process in psutil.process_iter() if _session(process.pid) == self.pid]
+        return [process for process in psutil.process_iter() if _session(process) == self.pid and _is_alive(process)]
 
 
 def log_path(home: Path, name: str) -> Path:
@@ -110,21 +116,23 @@ def spawn(program: Program, home: Path) -> tuple[subprocess.Popen[bytes], Starte
     return child, Started(child.pid, created, program.stop_signal, program.stop_seconds)
 
 
-def _stop_process(process: psutil.Process, stop_signal: int, stop_seconds: float) -> None:
+def _send(process: psutil.Process, signum: int) -> None:
     with suppress(psutil.NoSuchProcess):
-        process.send_signal(stop_signal)
-        try:
-            process.wait(stop_seconds)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_KILL_SECONDS)
+        process.send_signal(signum)
 
 
-def _session(pid: int) -> int | None:
+def _session(process: psutil.Process) -> int | None:
     try:
-        return os.getsid(pid)
+        return os.getsid(process.pid)
     except OSError:
         return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _opened_log(path: Path) -> BinaryIO:

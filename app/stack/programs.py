@@ -22,7 +22,7 @@ def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:
     options = ("--pool", "solo", "--queues", ",".join(kinds), "--loglevel", "INFO")
     # Workers find each other through Postgres alone. Two nodes of one name would confuse Celery.
     alone = ("--without-gossip", "--without-mingle", "--hostname", f"palimpsest-{secrets.token_hex(4)}@%h")
-    return (sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", *options, *alone)
+    return (sys.executable, "-m", "celery", "-A", "worker.celery_app:celery_app", "worker", *options, *alone)
 
 
 def sweeper_command() -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.bootstrap import bootstrap
-from app.domain.jobs import JobKind
 from app.settings import Settings
 from app.stack.addresses import environment, without_secrets
 from app.stack.admin_key import keep_admin_key
@@ -76,7 +75,7 @@ def _start_own(settings: Settings, supervisor: Supervisor, *, with_worker: bool)
     supervisor.start(api, lambda: _api_status(settings) == 200, _API_SECONDS)
     others = [Program("sweeper", sweeper_command(), variables)]
     if with_worker:
-        others.append(Program("worker", worker_command(list(JobKind)), variables))
+        others.append(Program("worker", worker_command(settings.worker_kinds), variables))
     for program in others:
         supervisor.start(program, lambda: True, _API_SECONDS)
 
