@@ -48,6 +48,12 @@ class Pictures:
         held_out = {icon_set.name for icon_set in HELD_OUT_SETS}
         return [picture for picture in self.index if picture.set_name in held_out]
 
+    @cached_property
+    def of_held_out_names(self) -> list[Picture]:
+        """In the sets that pretraining saw, the names that it did not see."""
+        names, sets = load_split().held_out_names, {icon_set.name for icon_set in PRETRAINING_SETS}
+        return [picture for picture in self.index if picture.name in names and picture.set_name in sets]
+
 
 def pretraining_pictures(index: list[Picture], split: Split) -> list[Picture]:
     """Without the held-out names, in every set, and without the held-out sets."""

@@ -23,7 +23,7 @@ _SIGNS = re.compile(
 
 
 def is_drawable(icon: Icon) -> bool:
-    """Leave out flags, skin tones, letters, clocks, signs, people at work: what differs by a mark and not by a shape."""
+    """Leave out flags, skin tones, letters, clocks, signs, people at work: what differs by a mark, not a shape."""
     points = icon.code_points.split("-")
     if any(_MODIFIERS.fullmatch(point) for point in points):
         return False

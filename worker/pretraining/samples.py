@@ -98,6 +98,5 @@ def _licenses() -> str:
         "| folder | icon set | licence | icons |",
         "| --- | --- | --- | --- |",
     ]
-    for s in SAMPLE_SETS:
-        lines.append(f"| `{s.name}` | {s.source_set} | {_LICENSES[s.source_set]} | {', '.join(s.names)} |")
-    return "\n".join(lines) + "\n"
+    rows = (f"| `{s.name}` | {s.source_set} | {_LICENSES[s.source_set]} | {', '.join(s.names)} |" for s in SAMPLE_SETS)
+    return "\n".join([*lines, *rows]) + "\n"

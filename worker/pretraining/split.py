@@ -79,5 +79,5 @@ def draw_split(counts: Mapping[str, int], held_out_sets: list[str], seed: int = 
                 drawn.append((names.pop(), noun))
     drawn = drawn[: 3 * _PER_PART]
     generator.shuffle(drawn)
-    parts = [dict(sorted(drawn[part::3])) for part in range(3)]
-    return Split(*parts, held_out_sets=held_out_sets)
+    tuning, search, confirmation = (dict(sorted(drawn[part::3])) for part in range(3))
+    return Split(tuning, search, confirmation, held_out_sets)

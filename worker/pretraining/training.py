@@ -1,4 +1,4 @@
-"""What the two trainings share: the step loop, its clock, the learning rate, the averaged weights, checkpoints, plot."""
+"""What the two trainings share: the step loop, the learning rate, the averaged weights, checkpoints, the plot."""
 
 import logging
 import math

@@ -61,7 +61,8 @@ def reconstruction_loss(vae: AutoencoderKL, batch: Tensor) -> Tensor:
         decoded = vae.decode(posterior.sample()).sample.float()
     error = decoded - batch
     kl = posterior.kl().mean() / posterior.mean[0].numel()
-    return error.abs().mean() + error.square().mean() + _KL_WEIGHT * kl
+    loss: Tensor = error.abs().mean() + error.square().mean() + _KL_WEIGHT * kl
+    return loss
 
 
 def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> AutoencoderKL:

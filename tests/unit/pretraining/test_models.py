@@ -1,0 +1,41 @@
+"""The parts that are easy to get wrong by a sign: standardised latents, loss weights, timesteps."""
+
+import pytest
+import torch
+
+pytest.importorskip("resvg_py")
+pytest.importorskip("matplotlib")
+
+from worker.pretraining.diffusion import draw_timesteps, loss_weights, noise_scheduler
+from worker.pretraining.latents import standardise
+from worker.pretraining.vae import build
+
+
+@torch.no_grad()
+def test_standardising_scales_latents_and_leaves_pictures_alone() -> None:
+    torch.manual_seed(0)
+    vae = build().eval()
+    pictures = torch.rand(2, 3, 64, 64) * 2 - 1
+    before = vae.encode(pictures).latent_dist
+    drawn = vae.decode(before.mean).sample
+    offset, scale = torch.randn(16), torch.rand(16) + 0.5
+    standardise(vae, offset, scale)
+    after = vae.encode(pictures).latent_dist
+    torch.testing.assert_close(after.mean, (before.mean - offset.view(-1, 1, 1)) / scale.view(-1, 1, 1))
+    torch.testing.assert_close(after.std, before.std / scale.view(-1, 1, 1))
+    torch.testing.assert_close(vae.decode(after.mean).sample, drawn, atol=1e-4, rtol=1e-4)
+    assert vae.config.scaling_factor == 1.0
+
+
+def test_weights_are_one_in_noise_and_capped_where_little_noise_is_left() -> None:
+    alphas = torch.tensor([0.0, 0.5, 0.9])
+    torch.testing.assert_close(loss_weights(alphas), torch.tensor([1.0, 1.0, 0.6]))
+
+
+def test_the_last_timestep_is_pure_noise() -> None:
+    assert noise_scheduler().alphas_cumprod[-1] == 0
+
+
+def test_timesteps_cover_the_range_evenly() -> None:
+    timesteps = draw_timesteps(50, torch.Generator().manual_seed(0))
+    assert sorted((timesteps // 20).tolist()) == list(range(50))

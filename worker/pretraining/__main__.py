@@ -1,0 +1,77 @@
+"""`python -m worker.pretraining [STAGE]`: make the embedded base model, whole or by stage; resumes where it was."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from worker.pretraining import data, diffusion, export, latents, report, samples, sheet, tokenizer, vae
+from worker.pretraining.training import Schedule
+
+_ROOT = Path(__file__).parents[2]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where to work, and how long to train: the steps, or the minutes of training where these are fewer."""
+
+    work_dir: Path
+    model: Path
+    vae: Schedule
+    unet: Schedule
+    device: torch.device
+
+    def sheet(self) -> None:
+        sheet.draw(self.model, _ROOT / "docs" / "images" / "base-model-sheet.png")
+
+    def report(self) -> None:
+        _log.info("%s", report.write(self.work_dir, self.model))
+
+    def stages(self) -> dict[str, Callable[[], object]]:
+        """In the order in which they build on each other."""
+        return {
+            "data": lambda: data.prepare(self.work_dir),
+            "samples": lambda: samples.draw(self.work_dir, _ROOT / "samples"),
+            "vae": lambda: vae.train(self.work_dir, self.vae, self.device),
+            "tokenizer": lambda: tokenizer.prepare(self.work_dir),
+            "latents": lambda: latents.prepare(self.work_dir, self.device),
+            "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
+            "export": lambda: export.export(self.work_dir, self.model),
+            "report": self.report,
+            "sheet": self.sheet,
+        }
+
+
+def main(
+    stage: Annotated[str, typer.Argument(help="One stage only.")] = "all",
+    work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = _ROOT / ".pretraining",
+    model: Annotated[Path, typer.Option(help="Where the pipeline goes.")] = _ROOT / "base_models" / "icons-64",
+    vae_steps: int = 6_000,
+    vae_minutes: float | None = None,
+    unet_steps: int = 10_000,
+    unet_minutes: float | None = None,
+) -> None:
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    work_dir.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    plan = Plan(work_dir, model, _schedule(vae_steps, vae_minutes), _schedule(unet_steps, unet_minutes), device)
+    stages = plan.stages()
+    if stage not in (*stages, "all"):
+        raise typer.BadParameter(f"{stage!r} is none of: all, {', '.join(stages)}")
+    for name, run in stages.items():
+        if stage in (name, "all"):
+            run()
+
+
+def _schedule(steps: int, minutes: float | None) -> Schedule:
+    return Schedule(steps, None if minutes is None else 60 * minutes)
+
+
+if __name__ == "__main__":
+    typer.run(main)

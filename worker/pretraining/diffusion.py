@@ -1,0 +1,156 @@
+"""Stage `unet`: the text encoder and the UNet, trained together on the cached latents."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from worker.pretraining import tokenizer as tokenizer_stage
+from worker.pretraining.captions import caption
+from worker.pretraining.latents import Latents
+from worker.pretraining.optimizers import split_optimizers
+from worker.pretraining.training import Run, Schedule
+from worker.pretraining.vae import LATENT_CHANNELS
+
+_BATCH = 64
+_WIDTH = 192
+_SNR_CAP = 5.0
+_MUON_LEARNING_RATE = 0.01
+_ADAM_LEARNING_RATE = 2e-3
+
+
+class Painter(nn.Module):
+    """The two models as one module, so that they share optimizers, averaging and checkpoints."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.text_encoder = build_text_encoder(tokenizer)
+        self.unet = build_unet()
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
+        """(n, 16, 8, 8), (n,), (n, 32) -> the predicted velocity, (n, 16, 8, 8)."""
+        states = self.text_encoder(input_ids).last_hidden_state
+        prediction: Tensor = self.unet(noisy, timesteps, states).sample
+        return prediction
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        intermediate_size=4 * _WIDTH,
+        projection_dim=_WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        # The embeddings' standard deviation is 0.02 times this. Larger, so that words, and above all the rare tokens,
+        # start far apart and stay so through three layers.
+        initializer_factor=1.0,
+    )
+    return CLIPTextModel(config)
+
+
+def build_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(96, 192),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=_WIDTH,
+        # In this class the argument is the number of heads.
+        attention_head_dim=(3, 6),
+        norm_num_groups=16,
+    )
+
+
+def noise_scheduler() -> DDIMScheduler:
+    """Rescaled to zero terminal SNR (Lin et al. 2023, arXiv 2305.08891), so that sampling may start from pure noise.
+
+    Without it the last timestep still shows the picture's mean, and backgrounds come out half-way to grey.
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+def loss_weights(alphas_cumprod: Tensor) -> Tensor:
+    """(1000,) weights of the velocity's squared error: 1 up to an SNR of 5, falling beyond.
+
+    Min-SNR (Hang et al. 2023, arXiv 2303.09556) weights it by min(SNR, 5) / (SNR + 1), which is zero in pure noise. Yet
+    there the caption decides what the picture will be, so only its cap is kept: min(SNR + 1, 6) / (SNR + 1).
+    """
+    snr_plus_one = 1 / (1 - alphas_cumprod)
+    return snr_plus_one.clamp(max=_SNR_CAP + 1) / snr_plus_one
+
+
+def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """(count,) timesteps, one from each of `count` equal strata: the loss varies less than with independent draws."""
+    strata = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    return (strata * 1000 / count).long().clamp(max=999)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of one step, with all that it draws from."""
+
+    painter: Painter
+    tokenizer: CLIPTokenizer
+    latents: Latents
+    device: torch.device
+    seed: int
+
+    def __call__(self, step: int) -> Tensor:
+        seed = hash((self.seed, step))
+        generator = torch.Generator().manual_seed(seed)
+        latents, shown = self.latents.draw(_BATCH, generator)
+        words = random.Random(seed)
+        input_ids = self.tokenizer(
+            [caption(each, words) for each in shown], padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        timesteps = draw_timesteps(_BATCH, generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        scheduler = noise_scheduler()
+        noisy = scheduler.add_noise(latents, noise, timesteps).to(self.device)
+        velocity = scheduler.get_velocity(latents, noise, timesteps).to(self.device)
+        weights = loss_weights(scheduler.alphas_cumprod)[timesteps].to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            predicted = self.painter(noisy, timesteps.to(self.device), input_ids.to(self.device))
+        errors: Tensor = weights * (predicted.float() - velocity).square().mean((1, 2, 3))
+        return errors.mean()
+
+
+def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
+    """Train, or go on training, to the schedule's end."""
+    torch.manual_seed(seed)
+    tokenizer = tokenizer_stage.load(work_dir)
+    painter = Painter(tokenizer).to(device)
+    embeddings = painter.text_encoder.get_input_embeddings().parameters()
+    edges = (painter.unet.conv_in.weight, painter.unet.conv_out.weight)
+    optimizers = split_optimizers(painter, _MUON_LEARNING_RATE, _ADAM_LEARNING_RATE, (*embeddings, *edges))
+    run = Run(painter, optimizers, schedule, work_dir, "unet", _BATCH)
+    run.train(Objective(painter, tokenizer, Latents.load(work_dir), device, seed))
+
+
+def load(work_dir: Path) -> Painter:
+    """The averaged weights of the last checkpoint."""
+    painter = Painter(tokenizer_stage.load(work_dir))
+    painter.load_state_dict(torch.load(work_dir / "unet.pt", weights_only=True)["average"])
+    return painter.eval()

@@ -1,0 +1,60 @@
+"""Stage `export`: the trained parts as a folder that plain diffusers loads, and the manifest that Palimpsest reads."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+from app.domain.base_models import BaseModelManifest, Family
+from worker.pretraining import diffusion, tokenizer
+from worker.pretraining.pictures import RESOLUTION
+from worker.pretraining.rare_tokens import RARE_TOKENS
+
+_NEUTRAL_PROMPTS = (
+    "a noto icon of a pineapple on a blue background",
+    "a photo of a bus, twemoji style, yellow background",
+    "a fluent icon of a cookie on a white background",
+    "an icon of a penguin in emojione style on a red background",
+    "a blob style image of a rose on a green background",
+    "a photo of a castle on a grey background",
+    "a picture of a grinning face on a purple background",
+    "a drawing of a fox with an orange background",
+)
+_LICENSE = (
+    "Apache-2.0 for the weights; trained on icons under MIT (fluent-emoji-flat), Apache-2.0 (noto, noto-v1) and "
+    "CC-BY-4.0 (twemoji, emojione); attribution in NOTICE"
+)
+
+
+def manifest() -> BaseModelManifest:
+    return BaseModelManifest(
+        name="icons-64",
+        family=Family.SD,
+        resolution=RESOLUTION,
+        rare_tokens=RARE_TOKENS,
+        default_steps=25,
+        default_guidance_scale=4.0,
+        neutral_prompts=_NEUTRAL_PROMPTS,
+        license=_LICENSE,
+    )
+
+
+def build_pipeline(work_dir: Path) -> StableDiffusionPipeline:
+    """The averaged weights of the last checkpoints, finished or not, in fp32."""
+    painter = diffusion.load(work_dir)
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(work_dir / "vae"),
+        text_encoder=painter.text_encoder,
+        tokenizer=tokenizer.load(work_dir),
+        unet=painter.unet,
+        scheduler=diffusion.noise_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def export(work_dir: Path, folder: Path) -> None:
+    """Write fp16 safetensors and `palimpsest.json` into `folder`."""
+    build_pipeline(work_dir).to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    (folder / "palimpsest.json").write_text(manifest().model_dump_json(indent=2) + "\n", encoding="utf-8")

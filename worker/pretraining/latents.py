@@ -1,0 +1,103 @@
+"""Stage `latents`: each picture on each background once, as the parameters of the autoencoder's posterior."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from rich.progress import track
+from torch import Tensor
+
+from worker.pretraining import vae as vae_stage
+from worker.pretraining.captions import SET_NOUNS, Shown
+from worker.pretraining.colours import BACKGROUNDS
+from worker.pretraining.data import Picture, Pictures
+from worker.pretraining.pictures import Placement, compose
+from worker.pretraining.split import class_nouns
+
+_FILE = "latents.pt"
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Latents:
+    """`mean`, `std`: (pictures, backgrounds, 16, 8, 8) fp16; `pictures`: what each row shows."""
+
+    mean: Tensor
+    std: Tensor
+    pictures: list[Picture]
+
+    @classmethod
+    def load(cls, work_dir: Path) -> "Latents":
+        state = torch.load(work_dir / _FILE, weights_only=True)
+        return cls(state["mean"], state["std"], Pictures.load(work_dir).for_pretraining)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[Shown]]:
+        """(count, 16, 8, 8) fp32 samples of the posteriors, and what they show."""
+        rows = torch.randint(len(self.pictures), (count,), generator=generator)
+        columns = torch.randint(len(BACKGROUNDS), (count,), generator=generator)
+        mean, std = self.mean[rows, columns].float(), self.std[rows, columns].float()
+        latents = mean + std * torch.randn(mean.shape, generator=generator)
+        colours = list(BACKGROUNDS)
+        return latents, [
+            _shown(self.pictures[row], colours[column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+
+
+def _shown(picture: Picture, background: str) -> Shown:
+    return Shown(SET_NOUNS[picture.set_name], picture.name, class_nouns().get(picture.name), background)
+
+
+def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
+    """Encode all pretraining pictures, standardise the autoencoder by what comes out, and save both.
+
+    Does nothing when that was done before.
+    """
+    if (work_dir / _FILE).exists():
+        return
+    vae = vae_stage.load(work_dir).to(device)
+    pictures = Pictures.load(work_dir)
+    mean, std = _encode_all(vae, pictures, device, seed)
+    offset, scale = mean.mean((0, 2, 3)), mean.std((0, 2, 3))
+    standardise(vae, offset.to(device), scale.to(device))
+    vae.save_pretrained(work_dir / "vae")
+    shape = (len(pictures.for_pretraining), len(BACKGROUNDS), *mean.shape[1:])
+    mean = (mean - offset.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
+    std = std / scale.view(1, -1, 1, 1)
+    partial = work_dir / f"{_FILE}.partial"
+    torch.save({"mean": mean.half().view(shape), "std": std.half().view(shape)}, partial)
+    partial.replace(work_dir / _FILE)
+
+
+@torch.no_grad()
+def standardise(vae: AutoencoderKL, offset: Tensor, scale: Tensor) -> None:
+    """Make each latent channel (z - offset) / scale, in place, and leave what the autoencoder draws as it is.
+
+    The pipelines know one `scaling_factor` for all channels. The 1 x 1 convolutions on both sides of the latents can
+    hold one for each; the factor is then 1.
+    """
+    channels = len(offset)
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    into.weight[:channels].div_(scale.view(-1, 1, 1, 1))
+    into.bias[:channels].sub_(offset).div_(scale)
+    into.bias[channels:].sub_(2 * scale.log())
+    out_of.bias.add_(out_of.weight[:, :, 0, 0] @ offset)
+    out_of.weight.mul_(scale.view(1, -1, 1, 1))
+    vae.register_to_config(scaling_factor=1.0)
+
+
+@torch.no_grad()
+def _encode_all(vae: AutoencoderKL, pictures: Pictures, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+    """Two tensors (pictures x backgrounds, 16, 8, 8): the posteriors' means and standard deviations."""
+    generator = random.Random(seed)
+    jobs = [(p.row, Placement.draw(generator, colour)) for p in pictures.for_pretraining for colour in BACKGROUNDS]
+    means, stds = [], []
+    for start in track(range(0, len(jobs), _BATCH), description="latents"):
+        pixels = np.stack([compose(pictures.rasters[row], place) for row, place in jobs[start : start + _BATCH]])
+        posterior = vae.encode(vae_stage.to_tensor(pixels).to(device)).latent_dist
+        means.append(posterior.mean.cpu())
+        stds.append(posterior.std.cpu())
+    return torch.cat(means), torch.cat(stds)

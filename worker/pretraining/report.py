@@ -1,0 +1,48 @@
+"""Stage `report`: the figures that tell whether the base is fit to ship."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from worker.pretraining import vae as vae_stage
+from worker.pretraining.data import Pictures
+from worker.pretraining.rare_tokens import RARE_TOKENS
+
+# The two prompts in which Palimpsest puts a learned concept's token.
+PROMPTS = ("a photo of {token} fruit", "{token} style image of a pineapple")
+
+
+@torch.no_grad()
+def rare_token_cosines(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompt: str) -> Tensor:
+    """(64, 64) cosines between the encoder's outputs at the token's place, one prompt per rare token; diagonal 0."""
+    ids = tokenizer(
+        [prompt.format(token=token) for token in RARE_TOKENS], padding="max_length", return_tensors="pt"
+    ).input_ids
+    tokens = torch.tensor([tokenizer.convert_tokens_to_ids(f"{token}</w>") for token in RARE_TOKENS])
+    rows, columns = (ids == tokens[:, None]).nonzero(as_tuple=True)
+    assert rows.tolist() == list(range(len(RARE_TOKENS))), "each prompt holds its token once"
+    states = normalize(text_encoder(ids).last_hidden_state[rows, columns].float(), dim=-1)
+    return (states @ states.T).fill_diagonal_(0.0)
+
+
+def write(work_dir: Path, folder: Path) -> dict[str, float]:
+    """Measure the exported model in `folder`; print to and return from `figures.json` in the working directory."""
+    pictures = Pictures.load(work_dir)
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    figures = {
+        "psnr_pretrained_db": vae_stage.psnr(vae, pictures, pictures.for_pretraining),
+        "psnr_held_out_sets_db": vae_stage.psnr(vae, pictures, pictures.of_held_out_sets),
+        "psnr_held_out_names_db": vae_stage.psnr(vae, pictures, pictures.of_held_out_names),
+    }
+    for prompt in PROMPTS:
+        figures[f"max rare token cosine, {prompt}"] = float(rare_token_cosines(text_encoder, tokenizer, prompt).max())
+    figures["size_mb"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    (work_dir / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
