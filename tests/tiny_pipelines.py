@@ -3,6 +3,7 @@
 Random weights draw nothing that a person would recognise; they are for the job path and the algebra, never for quality.
 """
 
+from functools import cache
 from pathlib import Path
 from string import ascii_lowercase, digits
 from typing import Literal
@@ -13,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.training import TrainingOverrides
+from worker.models.sd import StableDiffusionBase
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
@@ -58,6 +60,12 @@ def tiny_sd(prediction_type: PredictionType = "v_prediction") -> StableDiffusion
             feature_extractor=None,
             requires_safety_checker=False,
         )
+
+
+@cache
+def tiny_base(prediction_type: PredictionType = "v_prediction") -> StableDiffusionBase:
+    """The loaded base around that pipeline, shared by all tests of a process: whoever uses it leaves it as it was."""
+    return StableDiffusionBase(tiny_sd(prediction_type), fingerprint=f"tiny-sd {prediction_type}")
 
 
 def _tokenizer() -> CLIPTokenizer:

@@ -1,5 +1,6 @@
 """LoRA layers on a denoiser while it is trained, through peft, and off again afterwards."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,9 @@ def injected(denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float) 
     if len(ranks) != 1:
         raise ValueError(f"factors of ranks {sorted(ranks)} cannot be trained together")
     rank = ranks.pop()
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(factors), init_lora_weights=False)
+    # A pattern has to match a whole path; names in a list would match any path that ends with them.
+    paths = "|".join(re.escape(name) for name in factors)
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths, init_lora_weights=False)
     tuner = LoraModel(denoiser, config, _NAME)
     try:
         yield LiveAdapter(alpha / rank, {name: _live(denoiser, name, factors[name]) for name in sorted(factors)})

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from app.domain.base_models import Family
 from worker.models import files
@@ -48,6 +50,9 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
         raise BaseModelError(
             f"The base model {source!r} is a {found}, but the family {family.value!r} is {loader.pipeline.__name__}."
         )
+    # Workers log; nobody watches their bars.
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     try:
         pipeline = loader.pipeline.from_pretrained(
             folder,
