@@ -66,6 +66,8 @@ class World:
         with transaction(engine) as session:
             user = User(name="ada")
             session.add_all([user, BaseModelRow(name=manifest.name, source=str(base), manifest=manifest)])
+        # One thread: a second one only waits for the first in matrices this small.
+        settings = settings.model_copy(update={"torch_threads": 1})
         return cls(settings, engine, ObjectStore(settings), user.id, manifest.rare_tokens)
 
     def runner(self, **changes: float) -> Runner:

@@ -1,0 +1,116 @@
+"""What is deleted goes for good, and nothing else does."""
+
+from sqlalchemy import func, update
+
+from app.db.session import transaction
+from app.db.tables import (
+    Concept,
+    ConceptImage,
+    Generation,
+    GenerationImage,
+    Job,
+    Lineage,
+    ObjectStatus,
+    StoredObject,
+    User,
+    Version,
+)
+from app.domain.jobs import JobStatus
+from app.storage import describe_object
+from tests.integration.worker.test_leases import claim, expire, sweeper
+from tests.integration.worker.world import KINDS, World
+
+
+def _delete(world: World, table: type[Concept | Generation | Lineage | User]) -> None:
+    with transaction(world.engine) as session:
+        session.execute(update(table).values(deleted_at=func.clock_timestamp()))
+
+
+def _count(world: World, *tables: type[object]) -> list[int]:
+    with transaction(world.engine) as session:
+        return [session.query(table).count() for table in tables]
+
+
+def _trained(world: World) -> None:
+    lineage_id = world.lineage()
+    world.train(lineage_id, "dog")
+    runner = world.runner(checkpoint_interval_seconds=0)
+    runner.run_until_idle(KINDS)
+    world.generate(lineage_id, 1)
+    runner.run_until_idle(KINDS)
+
+
+def test_sweeping_removes_the_checkpoints_of_what_has_ended_and_keeps_the_rest(world: World) -> None:
+    _trained(world)
+    assert world.objects(ObjectStatus.DEAD) > 0
+    sweeper(world).sweep()
+    # 2 images, 1 adapter, 2 pictures.
+    assert (world.objects(ObjectStatus.LIVE), world.objects(ObjectStatus.DEAD), len(world.keys())) == (5, 0, 5)
+
+
+def test_a_deleted_lineage_leaves_its_concepts(world: World) -> None:
+    _trained(world)
+    _delete(world, Lineage)
+    sweeper(world).sweep()
+    assert _count(world, Lineage, Version, Job, Generation, GenerationImage, Concept) == [0, 0, 0, 0, 0, 1]
+    assert len(world.keys()) == 2
+
+
+def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> None:
+    _trained(world)
+    _delete(world, Concept)
+    sweeper(world).sweep()
+    assert _count(world, Concept, ConceptImage, Version) == [0, 0, 2]
+    assert len(world.keys()) == 3
+
+
+def test_a_deleted_generation_takes_its_pictures_along(world: World) -> None:
+    _trained(world)
+    _delete(world, Generation)
+    sweeper(world).sweep()
+    assert _count(world, Generation, GenerationImage, Version) == [0, 0, 2]
+    assert len(world.keys()) == 3
+
+
+def test_a_deleted_user_leaves_nothing(world: World) -> None:
+    _trained(world)
+    _delete(world, User)
+    sweeper(world).sweep()
+    assert _count(world, User, Concept, Lineage, Version, Job, Generation, StoredObject) == [0] * 7
+    assert world.keys() == set()
+
+
+def test_nothing_is_purged_under_a_running_job(world: World) -> None:
+    lineage_id = world.lineage()
+    job_id = world.train(lineage_id, "dog")
+    claim(world)
+    for table in (Concept, Lineage, User):
+        _delete(world, table)
+    sweeper(world).sweep()
+    assert _count(world, Concept, Lineage, User) == [1, 1, 1]
+    with transaction(world.engine) as session:
+        session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
+    expire(world, job_id)
+    sweeper(world).sweep()
+    assert _count(world, Concept, Lineage, User, Job, StoredObject) == [0] * 5
+
+
+def test_objects_that_nobody_published_and_keys_without_rows_are_removed(world: World) -> None:
+    stray, pending = (describe_object(world.user_id, "adapters", b"x", "text/plain") for _ in range(2))
+    world.store.put(stray, b"x")
+    with transaction(world.engine) as session:
+        session.add(pending)
+    world.store.put(pending, b"x")
+
+    sweeper(world).sweep()
+    assert world.keys() == {pending.key}
+    world.settings = world.settings.model_copy(update={"stray_object_age_seconds": 0})
+    sweeper(world).sweep()
+    assert world.keys() == set()
+
+
+def test_a_queued_job_of_a_deleted_lineage_is_not_left_running(world: World) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    _delete(world, Concept)
+    world.runner().run_until_idle(KINDS)
+    assert world.job(job_id).status is JobStatus.CANCELED
