@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,6 +24,8 @@ from worker import train_job
 from worker.lease import CanceledError, Lease
 from worker.sweeper import Sweeper
 from worker.train_hooks import TrainHooks
+from worker.training.loop import train
+from worker.training.task import Trained
 
 LEASE_SECONDS = 30.0
 PROGRESS = Progress(Phase.TRAINING, 3, 6, 0.1, 0.5)
@@ -112,10 +115,9 @@ def test_a_worker_that_wakes_past_its_lease_leaves_no_version_and_no_object(
 ) -> None:
     job_id = world.train(world.lineage(), "dog")
     keys = world.keys()
-    real = train_job.train
 
-    def freeze(*arguments: object) -> object:
-        trained = real(*arguments)  # type: ignore[arg-type]
+    def freeze(*arguments: Any) -> Trained:
+        trained = train(*arguments)
         expire(world, job_id)
         sweeper(world).requeue_expired()
         return trained
