@@ -1,5 +1,6 @@
 """The moving parts of one training: everything that a step changes, and nothing else."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ class Session:
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = float(self.accelerator.clip_grad_norm_(parameters, max_grad_norm))
-        if torch.isfinite(torch.tensor(norm)):
+        if math.isfinite(norm):
             self.optimizer.step()
             self.lr_scheduler.step()
         return norm

@@ -1,8 +1,5 @@
 """Adapter files: what goes in comes out, the same contents are the same bytes, and nothing else is accepted."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -46,19 +43,10 @@ def test_bytes_depend_on_contents_alone() -> None:
     metadata = {f"key{n}": str(n) for n in range(20)}
     turned_round = Adapter(0.5, dict(reversed(adapter.modules.items())))
     data = to_bytes(adapter, metadata)
+    # safetensors keeps metadata in maps whose order is random anew for each of them.
+    assert {to_bytes(adapter, metadata) for _ in range(9)} == {data}
     assert to_bytes(turned_round, dict(reversed(metadata.items()))) == data
     assert to_bytes(adapter, metadata | {"key0": "other"}) != data
-
-
-def test_bytes_are_the_same_in_another_process() -> None:
-    script = (
-        "import hashlib; from tests.unit.adapters.oracle import random_adapter as r;"
-        "from worker.adapters.factors import to_bytes;"
-        "a = r({'x': (3, 2), 'y': (2, 3)}, 2, 0.5, 0);"
-        "print(hashlib.sha256(to_bytes(a, {str(n): 'v' for n in range(20)})).hexdigest())"
-    )
-    digests = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in "ab"}
-    assert len(digests) == 1
 
 
 def test_not_finite_is_seen() -> None:

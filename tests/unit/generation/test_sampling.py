@@ -1,16 +1,19 @@
 """Pictures by seed, from the version that was asked for."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tests.tiny_pipelines import tiny_base
+from app.domain.base_models import Family
+from tests.tiny_pipelines import tiny_base, write_tiny_sd
 from tests.unit.adapters.oracle import random_adapter
 from worker.adapters.accumulated import Update, added
 from worker.generation.sampling import GenerationRequest, generate
+from worker.models.loading import load_base
 from worker.models.projections import adapted_projections, projection_shape
 
 REQUEST = GenerationRequest(
@@ -107,3 +110,13 @@ def test_pictures_are_rgb() -> None:
     assert isinstance(image, Image.Image)
     assert image.mode == "RGB"
     assert np.asarray(image).std() > 1
+
+
+def test_a_base_in_half_precision_draws_the_same_noise(tmp_path: Path) -> None:
+    write_tiny_sd(tmp_path)
+    base = load_base(Family.SD, str(tmp_path), torch.device("cpu"), torch.bfloat16)
+    half = generate(base, an_update(), REQUEST, Listener())
+    full = generate(tiny_base(), an_update(), REQUEST, Listener())
+    for one, other in zip(half, full, strict=True):
+        difference = np.asarray(one).astype(float) - np.asarray(other)
+        assert abs(difference).mean() < 0.1 * np.asarray(other).std()

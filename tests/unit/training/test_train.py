@@ -1,19 +1,22 @@
 """What a training does, and what it leaves behind."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from app.domain.base_models import Family
 from app.domain.errors import InvalidInputError, NotFiniteError
 from app.domain.jobs import Phase
 from app.domain.strategies import MergeOptions, NaiveOptions
 from app.domain.training import TrainingOptions
-from tests.tiny_pipelines import PredictionType, tiny_base
+from tests.tiny_pipelines import PredictionType, tiny_base, write_tiny_sd
 from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import ChainLink, Update, applied
 from worker.models.base import Base
+from worker.models.loading import load_base
 from worker.strategies.replay import replay
 from worker.training.data import encode
 from worker.training.loop import train
@@ -152,3 +155,17 @@ def test_a_factor_that_is_not_finite_fails(monkeypatch: pytest.MonkeyPatch) -> N
 def test_modules_that_are_not_there_are_told() -> None:
     with pytest.raises(InvalidInputError, match="named to_nowhere"):
         train(tiny_base(), a_task(adapted_modules=("to_nowhere",)), Listener(), None)
+
+
+def test_a_base_in_half_precision_trains_factors_in_full(tmp_path: Path) -> None:
+    write_tiny_sd(tmp_path)
+    base = load_base(Family.SD, str(tmp_path), torch.device("cpu"), torch.bfloat16)
+    before = weights_of(base)
+    adapter = train(base, a_task(), Listener(), None).adapter
+    child = a_task(chain=(ChainLink(MergeOptions(), adapter),))
+    adapter = train(base, child, Listener(), None).adapter
+    assert {factors.b.dtype for factors in adapter.modules.values()} == {torch.float32}
+    # A number that bf16 can hold has the lower half of its fp32 bits zero.
+    bits = torch.cat([factors.b.flatten() for factors in adapter.modules.values()]).view(torch.int32)
+    assert (bits & 0xFFFF).count_nonzero() > 0
+    assert same_weights(base, before)
