@@ -56,9 +56,10 @@ def test_every_name_is_known() -> None:
         assert len(rates(options(name, warmup=2, rules=rules))) == STEPS
 
 
-def test_rules_that_diffusers_cannot_read_are_told() -> None:
-    with pytest.raises(InvalidInputError, match="piecewise_constant"):
-        rates(options(LrScheduler.PIECEWISE_CONSTANT, rules="10:0.5,1"))
+def test_what_diffusers_refuses_is_told() -> None:
+    """Its polynomial ends at a rate of 1e-7 and wants to begin above it."""
+    with pytest.raises(InvalidInputError, match="'polynomial' refuses this"):
+        rates(TrainingOptions(learning_rate=1e-8, lr_scheduler=LrScheduler.POLYNOMIAL))
 
 
 def a_session_and_its_parameters(max_norm: float, gradient: float) -> tuple[float, list[torch.Tensor]]:
