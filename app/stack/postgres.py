@@ -5,11 +5,8 @@ server trusts every local user.
 """
 
 import importlib.util
-import os
-import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -20,10 +17,10 @@ import psycopg
 from app.stack.errors import StackError
 from app.stack.files import private_folder, remembered_secret
 from app.stack.processes import Program, Started
+from app.stack.unprivileged import as_owner, give_away
 
 _USER = "palimpsest"
 _DATABASE = "palimpsest"
-_UNPRIVILEGED_USER = "nobody"
 _STOP_SECONDS = 20.0
 
 
@@ -57,7 +54,7 @@ class Postgres:
         }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = (str(_binary("postgres")), "-D", str(self._data), *flags)
-        unprivileged = (*_as_unprivileged(self._data), *command)
+        unprivileged = (*as_owner(self._data, _binary("postgres")), *command)
         return Program(self.name, unprivileged, stop_signal=signal.SIGINT, stop_seconds=_STOP_SECONDS)
 
     def answers(self) -> bool:
@@ -88,11 +85,11 @@ class Postgres:
         draft = self.home / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         private_folder(draft)
-        _give_away(draft)
+        give_away(draft)
         with tempfile.NamedTemporaryFile("w", dir=self.home) as password_file:
             password_file.write(self._password())
             password_file.flush()
-            _give_away(Path(password_file.name))
+            give_away(Path(password_file.name))
             _run_initdb(draft, Path(password_file.name))
         draft.rename(self._data)
 
@@ -106,7 +103,7 @@ def _binary(name: str) -> Path:
 
 def _run_initdb(data: Path, password_file: Path) -> None:
     command = (
-        *_as_unprivileged(data),
+        *as_owner(data, _binary("initdb")),
         *(str(_binary("initdb")), "--pgdata", str(data), "--username", _USER, "--pwfile", str(password_file)),
         *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -131,36 +128,3 @@ def _clear_stale_pid_file(data: Path) -> None:
     if started and process and process.name() == "postgres" and Path(process.cwd()) == data:
         started.stop()
     path.unlink(missing_ok=True)
-
-
-def _as_unprivileged(data: Path) -> tuple[str, ...]:
-    """The words before a command of Postgres, which refuses to run as root: nothing if we are not root.
-
-    If the unprivileged user may not pass through the folders above the programs or the data (a checkout under /root),
-    the process is given the one capability that lets it, instead of opening those folders to everyone.
-    """
-    if os.geteuid() != 0:
-        return ()
-    if shutil.which("setpriv") is None:
-        raise StackError("postgres does not run as root, and setpriv (util-linux) is missing: use an ordinary user")
-    capabilities = "-all" if _passable(data) and _passable(_binary("postgres")) else "-all,+dac_override"
-    group = str(pwd.getpwnam(_UNPRIVILEGED_USER).pw_gid)
-    return (
-        *("setpriv", f"--reuid={_UNPRIVILEGED_USER}", f"--regid={group}", "--clear-groups"),
-        *(
-            f"--inh-caps={capabilities}",
-            f"--ambient-caps={capabilities}",
-            f"--pdeathsig={signal.SIGINT.name[3:]}",
-            "--",
-        ),
-    )
-
-
-def _passable(path: Path) -> bool:
-    return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
-
-
-def _give_away(path: Path) -> None:
-    if os.geteuid() == 0:
-        user = pwd.getpwnam(_UNPRIVILEGED_USER)
-        os.chown(path, user.pw_uid, user.pw_gid)

@@ -20,10 +20,10 @@ class Records:
         self._started[name] = started
         self._save()
 
-    def remove(self, name: str) -> None:
-        """Forget a process that has been stopped."""
-        self._started.pop(name, None)
-        self._save()
+    def clear(self) -> None:
+        """Forget all: they have been stopped."""
+        self._started.clear()
+        self._path.unlink(missing_ok=True)
 
     def stop_leftovers(self) -> None:
         """Stop what an earlier supervisor of this home has left running, the latest started first."""

@@ -62,7 +62,8 @@ class Supervisor:
         settled = becomes_true(lambda: self._is_over(child) or ready(), timeout_seconds)
         if settled and not self._is_over(child):
             return
-        self._drop(child)
+        self._children.remove(child)
+        _end(child)
         if self._stop_request.made:
             raise InterruptedStartError("stopped while starting")
         happened = "exited" if settled else f"did not answer within {timeout_seconds:.0f} s"
@@ -78,8 +79,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop all children, the latest first."""
-        for child in reversed(self._children.copy()):
-            self._drop(child)
+        while self._children:
+            _end(self._children.pop())
+        self._records.clear()
 
     def _look_after(self, child: _Child) -> None:
         code, now = child.process.poll(), time.monotonic()
@@ -107,8 +109,7 @@ class Supervisor:
     def _is_over(self, child: _Child) -> bool:
         return child.process.poll() is not None or self._stop_request.made
 
-    def _drop(self, child: _Child) -> None:
-        child.started.stop()
-        child.process.wait()
-        self._records.remove(child.program.name)
-        self._children.remove(child)
+
+def _end(child: _Child) -> None:
+    child.started.stop()
+    child.process.wait()

@@ -63,9 +63,9 @@ def test_a_crashed_child_is_started_again(tmp_path: Path) -> None:
 def test_children_stop_in_reverse_order(tmp_path: Path) -> None:
     order = tmp_path / "order"
     code = (
-        "import signal, sys, pathlib\n"
-        "def end(*_):\n    open(r'{order}', 'a').write('{name} '); sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end); pathlib.Path(r'{ready}').write_text('x'); signal.pause()"
+        "import signal, pathlib; signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}});"
+        "pathlib.Path(r'{ready}').write_text('x'); signal.sigwait({{signal.SIGTERM}});"
+        "open(r'{order}', 'a').write('{name} ')"
     )
     with supervisor_of(tmp_path) as supervisor:
         for name in ("one", "two", "three"):
