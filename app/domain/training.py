@@ -30,8 +30,11 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 WarmupSteps = Annotated[int, Field(ge=0, le=20_000)]
 GradNorm = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-StepRules = Annotated[str, Field(pattern=r"^\d+:[0-9.]+(,\d+:[0-9.]+)*,[0-9.]+$|^[0-9.]+:\d+(,[0-9.]+:\d+)*,[0-9.]+$")]
+StepRules = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?:\d+,)+\d+(\.\d+)?$", max_length=200)]
 ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1, max_length=32)]
+
+
+_POLYNOMIAL_END = 1e-7  # diffusers' own
 
 
 class TrainingOptions(Value):
@@ -52,9 +55,11 @@ class TrainingOptions(Value):
     adapted_modules: ModuleNames | None = Field(None, description="Names of adapted projections. Null: the base's.")
 
     @model_validator(mode="after")
-    def _step_rules_belong_to_piecewise(self) -> "TrainingOptions":
+    def _fits_the_lr_scheduler(self) -> "TrainingOptions":
         if (self.lr_scheduler is LrScheduler.PIECEWISE_CONSTANT) != (self.lr_step_rules is not None):
             raise ValueError("lr_step_rules goes with lr_scheduler 'piecewise_constant', and only with it")
+        if self.lr_scheduler is LrScheduler.POLYNOMIAL and self.learning_rate <= _POLYNOMIAL_END:
+            raise ValueError(f"lr_scheduler 'polynomial' ends at {_POLYNOMIAL_END}: learning_rate must be greater")
         return self
 
     @property
