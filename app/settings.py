@@ -22,6 +22,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".palimpsest"), description="Where the embedded stack keeps its state.")
 
+    base_models_dir: Path = Field(
+        Path(__file__).parent.parent / "base_models",
+        description="Each folder in it that has a palimpsest.json is a base model that is there from the start.",
+    )
+
     database_url: str | None = Field(None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     broker_url: str | None = Field(None, validation_alias=AliasChoices("BROKER_URL", "broker_url"))
     s3_endpoint_url: str | None = Field(None, validation_alias=AliasChoices("S3_ENDPOINT_URL", "s3_endpoint_url"))

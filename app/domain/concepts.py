@@ -10,7 +10,9 @@ from app.domain.base import Value
 from app.domain.errors import Fault, UnknownConceptError
 
 ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-ClassNoun = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^<>\\]+$")]
+ClassNoun = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^<>\\\x00-\x1f]+$")
+]
 
 MAX_IMAGES_PER_CONCEPT = 50
 

@@ -3,6 +3,7 @@
 The mathematics is in docs/strategies.md; the paper is arXiv 2410.04891.
 """
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -19,6 +20,13 @@ class StrategyInfo(Value):
     cost: str
 
 
+class Fold(StrEnum):
+    """What a version's update does to the chain's, where that can be told in factors; exports go by it."""
+
+    ADD = "add"
+    REPLACE = "replace"
+
+
 class NaiveOptions(Value):
     """One adapter, trained on and on."""
 
@@ -29,6 +37,7 @@ class NaiveOptions(Value):
     )
     name: Literal["naive"] = "naive"
     fixed_within_run: ClassVar[tuple[str, ...]] = ("rank", "alpha", "adapted_modules")
+    fold: ClassVar[Fold] = Fold.REPLACE
 
 
 class MergeOptions(Value):
@@ -41,6 +50,7 @@ class MergeOptions(Value):
     )
     name: Literal["merge"] = "merge"
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.ADD
 
 
 StrategyOptions = NaiveOptions | MergeOptions

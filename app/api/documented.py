@@ -1,0 +1,43 @@
+"""What `/openapi.json` tells beyond the types: the problems of each route, and files."""
+
+from typing import Any
+
+from app.api.problems import MEDIA_TYPE, problem_of
+from app.api.schemas.problems import Problem
+
+# FastAPI's own type for the documentation of responses.
+Responses = dict[int | str, dict[str, Any]]
+
+_WHEN = {
+    400: "The body is malformed or was cut off.",
+    401: "No valid API key.",
+    403: "Not with this API key.",
+    404: "There is no such resource, or it is not yours.",
+    409: "It conflicts with the present state.",
+    413: "The body is too large.",
+    422: "The request is not valid; `errors` names the fields.",
+    503: "A service that this needs is out of reach; try again.",
+}
+
+
+def problems(*statuses: int) -> Responses:
+    """The documentation of these problems, each with an example."""
+    return {status: _documented(status) for status in statuses}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    example = problem_of(status, _WHEN[status], "/v1/…").model_dump(mode="json")
+    return {"model": Problem, "description": _WHEN[status], "content": {MEDIA_TYPE: {"example": example}}}
+
+
+def binary(media_type: str, description: str) -> Responses:
+    """The documentation of an answer that is a file."""
+    schema = {"type": "string", "format": "binary"}
+    return {200: {"description": description, "content": {media_type: {"schema": schema, "example": "(bytes)"}}}}
+
+
+READ = problems(401, 422, 503)
+READ_ONE = problems(401, 404, 422, 503)
+WRITE = problems(400, 401, 404, 409, 413, 422, 503)
+REMOVE = problems(401, 404, 422, 503)
+ADMIN = problems(403)

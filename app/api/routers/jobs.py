@@ -1,0 +1,63 @@
+"""Jobs: watch and cancel."""
+
+import hashlib
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.api.dependencies import Caller, PageWindow, Transaction
+from app.api.documented import READ, READ_ONE, WRITE
+from app.api.files import is_known
+from app.api.schemas.jobs import JobBody, JobPage
+from app.domain.jobs import TERMINAL, JobKind, JobStatus
+from app.services import jobs
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+# A heartbeat brings news every few seconds; a generation may end within one.
+_RETRY_AFTER_SECONDS = {JobKind.TRAIN: 2, JobKind.GENERATE: 1}
+
+
+@router.get("", responses=READ)
+async def list_jobs(
+    caller: Caller,
+    work: Transaction,
+    window: PageWindow,
+    kind: JobKind | None = None,
+    status: JobStatus | None = None,
+    lineage_id: Annotated[UUID | None, Query()] = None,
+) -> JobPage:
+    """List your jobs."""
+    page = await jobs.list_jobs(work.session, caller.id, window, kind, status, lineage_id)
+    return JobPage(items=[JobBody.of(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobBody,
+    responses=READ_ONE | {304: {"description": "Nothing has changed since the answer with that ETag."}},
+)
+async def get_job(job_id: UUID, request: Request, caller: Caller, work: Transaction) -> Response:
+    """Show a job. `Retry-After` says when to ask again, and is absent once it has ended."""
+    body = JobBody.of(await jobs.get_job(work.session, caller.id, job_id))
+    content = body.model_dump_json()
+    headers = {"ETag": f'"{hashlib.sha256(content.encode()).hexdigest()}"', "Cache-Control": "private, no-cache"}
+    if body.status not in TERMINAL:
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS[body.kind])
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    response_model=JobBody,
+    responses={200: {"model": JobBody, "description": "It is canceled."}, **WRITE},
+)
+async def cancel_job(job_id: UUID, caller: Caller, work: Transaction, response: Response) -> JobBody:
+    """Cancel a job: a queued one at once (200), a running one as soon as its worker hears of it (202)."""
+    body = JobBody.of(await jobs.cancel_job(work.session, caller.id, job_id))
+    response.status_code = 200 if body.status is JobStatus.CANCELED else 202
+    return body

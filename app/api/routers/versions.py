@@ -1,0 +1,76 @@
+"""Versions of a lineage: train, look, take the adapter along."""
+
+import hashlib
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
+from app.api.documented import READ_ONE, WRITE, binary, problems
+from app.api.files import is_known
+from app.api.once import OnlyOnce, accepted
+from app.api.schemas.jobs import JobBody
+from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
+from app.services import training, versions
+from app.services.adapter_export import AdapterFormat
+from app.services.context import Work, open_work
+from app.services.idempotency import Answer
+
+router = APIRouter(prefix="/v1/lineages/{lineage_id}/versions", tags=["versions"])
+
+Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="0 is the base itself.")]
+
+
+@router.post("", status_code=202, response_model=JobBody, responses=WRITE)
+async def create_version(lineage_id: UUID, body: NewVersionBody, caller: Caller, once: OnlyOnce) -> Response:
+    """Teach a concept: queue a train job that makes a version on top of the head."""
+
+    async def act(work: Work) -> Answer:
+        row = await training.submit_training(work, caller.id, lineage_id, body.concept_id, body.training)
+        return accepted(JobBody.of(row), f"/v1/jobs/{row[0].id}")
+
+    return await once.run(act, body)
+
+
+@router.get("", responses=READ_ONE)
+async def list_versions(lineage_id: UUID, caller: Caller, work: Transaction, window: PageWindow) -> VersionPage:
+    """List the versions of a lineage."""
+    page = (await versions.list_versions(work.session, caller.id, lineage_id, window)).map(VersionBody.of)
+    return VersionPage(items=list(page.items), next_cursor=page.next_cursor)
+
+
+@router.get("/{number}", responses=READ_ONE)
+async def get_version(lineage_id: UUID, number: Number, caller: Caller, work: Transaction) -> VersionBody:
+    """Show a version."""
+    return VersionBody.of(await versions.get_version(work.session, caller.id, lineage_id, number))
+
+
+@router.get(
+    "/{number}/adapter",
+    response_class=Response,
+    responses=READ_ONE
+    | problems(409)
+    | binary("application/octet-stream", "Safetensors: everything that the version has learned, as one LoRA."),
+)
+async def download_adapter(
+    lineage_id: UUID,
+    number: Number,
+    request: Request,
+    caller: Caller,
+    services: ServicesOfProcess,
+    kind: Annotated[
+        AdapterFormat, Query(alias="format", description="Whose names the tensors have.")
+    ] = AdapterFormat.DIFFUSERS,
+) -> Response:
+    """Download a version's adapter: its whole ancestry folded into one LoRA of scale 1."""
+    async with open_work(services) as work:
+        plan = await versions.plan_export(work.session, caller.id, lineage_id, number)
+    data = await versions.export_version(services, plan, kind)
+    headers = {
+        "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+        "Content-Disposition": f'attachment; filename="{lineage_id}-v{number}-{kind.value}.safetensors"',
+    }
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(data, headers=headers, media_type="application/octet-stream")

@@ -1,0 +1,1 @@
+"""HTTP bodies. Their field names are a contract with every client; each carries an example for `/openapi.json`."""

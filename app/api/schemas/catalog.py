@@ -1,0 +1,114 @@
+"""Bodies of what there is to choose from: strategies and base models; and of health."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from app.api.schemas.base import PageBody, Text, example, page_example
+from app.api.schemas.examples import EARLIER
+from app.db.tables import BaseModelRow
+from app.domain.base import Value
+from app.domain.base_models import BaseModelManifest
+from app.domain.strategies import STRATEGIES, MergeOptions, StrategyOptions
+
+
+class StrategyBody(Value):
+    """A continual strategy, with the JSON Schema of its options."""
+
+    model_config = example(
+        {
+            "name": "merge",
+            "summary": MergeOptions.info.summary,
+            "source": MergeOptions.info.source,
+            "cost": MergeOptions.info.cost,
+            "options_schema": MergeOptions.model_json_schema(),
+        }
+    )
+
+    name: str
+    summary: str
+    source: str
+    cost: str
+    options_schema: Mapping[str, JsonValue]
+
+    @classmethod
+    def of(cls, name: str, options: type[StrategyOptions]) -> "StrategyBody":
+        """The body of a strategy's options."""
+        info = options.info
+        schema = options.model_json_schema()
+        return cls(name=name, summary=info.summary, source=info.source, cost=info.cost, options_schema=schema)
+
+
+class StrategyPage(PageBody[StrategyBody]):
+    """All strategies."""
+
+    model_config = page_example(StrategyBody)
+
+    @classmethod
+    def of_all(cls) -> "StrategyPage":
+        """The strategies that this version of Palimpsest has."""
+        return cls(items=[StrategyBody.of(name, options) for name, options in STRATEGIES.items()], next_cursor=None)
+
+
+class NewBaseModelBody(Value):
+    """A base model to register."""
+
+    model_config = example(
+        {
+            "source": "/srv/models/icons-64",
+            "manifest": {"name": "icons-64", "family": "sd", "resolution": 64, "rare_tokens": ["zvx", "qpw"]},
+        }
+    )
+
+    source: Text = Field(min_length=1, max_length=1000, description="The folder of the pipeline, as workers see it.")
+    manifest: BaseModelManifest
+
+
+class BaseModelBody(Value):
+    """A base model that lineages can stand on."""
+
+    model_config = example(
+        {
+            "name": "icons-64",
+            "manifest": BaseModelManifest.model_validate(
+                {"name": "icons-64", "family": "sd", "resolution": 64, "rare_tokens": ["zvx", "qpw"]}
+            ).model_dump(mode="json"),
+            "created_at": EARLIER,
+        }
+    )
+
+    name: str
+    manifest: BaseModelManifest
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: BaseModelRow) -> "BaseModelBody":
+        """The body of a row; where the weights are is nobody's business."""
+        return cls(name=row.name, manifest=row.manifest, created_at=row.created_at)
+
+
+class BaseModelPage(PageBody[BaseModelBody]):
+    """All base models."""
+
+    model_config = page_example(BaseModelBody)
+
+
+class LiveBody(Value):
+    """This process answers."""
+
+    model_config = example({"status": "ok"})
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyBody(Value):
+    """Requests can be answered. Degraded: jobs are accepted, but wait until the broker is back."""
+
+    model_config = example({"status": "ready", "postgres": True, "storage": True, "broker": True})
+
+    status: Literal["ready", "degraded"]
+    postgres: bool
+    storage: bool
+    broker: bool

@@ -1,0 +1,13 @@
+"""Identifiers and times that the examples share, so that together they tell one story."""
+
+USER_ID = "0c8f3a52-6f0e-4a53-9a55-0d2f1f9f7a11"
+KEY_ID = "8f8e2f3c-54c8-4d2b-9a0b-3a7a1d1f2b22"
+CONCEPT_ID = "3b1c6f0a-8f0d-4f6e-bb0c-2a9c0d3e4f33"
+LINEAGE_ID = "5d2e7a1b-9c1e-4a7f-8c1d-4b0d1e4f5a44"
+JOB_ID = "7e3f8b2c-0d2f-4b80-9d2e-5c1e2f5a6b55"
+GENERATION_ID = "9f409c3d-1e30-4c91-ae3f-6d2f3a6b7c66"
+SHA256 = "9b74c9897bac770ffc029102a200c5de6c3d6b1f4f0a1b7b7a1f5d3a8e6c2b90"
+KEY = "pal_3q2-7wAAAAAexampleexampleexampleexampleexamp"
+EARLIER = "2026-05-04T09:00:00.000000Z"
+THEN = "2026-05-04T09:30:00.000000Z"
+LATER = "2026-05-04T09:31:10.000000Z"

@@ -1,0 +1,135 @@
+"""Bodies of generations."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from app.api.schemas.base import PageBody, Prompt, example, page_example
+from app.api.schemas.examples import GENERATION_ID, JOB_ID, LINEAGE_ID, SHA256, THEN
+from app.domain.base import Value
+from app.domain.jobs import JobStatus
+from app.services.generations import MAX_SEED, GenerationDetails, NewGeneration
+
+VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class NewGenerationBody(Value):
+    r"""Pictures to draw. A prompt names concepts as `<name>`; `\<` is a literal `<`."""
+
+    model_config = example(
+        {"lineage_id": LINEAGE_ID, "version": 1, "prompt": "<rex> on a blue background", "num_images": 2, "seed": 7}
+    )
+
+    lineage_id: UUID
+    version: VersionNumber | None = Field(None, description="Left out: the head.")
+    prompt: Prompt
+    negative_prompt: Prompt | None = None
+    num_images: int = Field(1, ge=1, le=16)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Left out: a random one, which is told.")
+    steps: int | None = Field(None, ge=1, le=200, description="Left out: the base model's default.")
+    guidance_scale: float | None = Field(None, ge=0, le=30, description="Left out: the base model's default.")
+
+    def asked(self) -> NewGeneration:
+        """The same for the use case."""
+        return NewGeneration(
+            lineage_id=self.lineage_id,
+            version=self.version,
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            num_images=self.num_images,
+            seed=self.seed,
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+        )
+
+
+class GeneratedImageBody(Value):
+    """One picture, a PNG that tells in its metadata how it was made."""
+
+    position: int = Field(description="Counted from 0.")
+    url: str
+    size_bytes: int
+    sha256: str
+
+
+class GenerationBody(Value):
+    """A generation: what was asked for, pinned; and the pictures once its job has succeeded."""
+
+    model_config = example(
+        {
+            "id": GENERATION_ID,
+            "lineage_id": LINEAGE_ID,
+            "version": 1,
+            "prompt": "<rex> on a blue background",
+            "resolved_prompt": "zvx dog on a blue background",
+            "negative_prompt": None,
+            "num_images": 1,
+            "seed": 7,
+            "steps": 25,
+            "guidance_scale": 4.0,
+            "status": "succeeded",
+            "job_id": JOB_ID,
+            "images": [
+                {
+                    "position": 0,
+                    "url": f"/v1/generations/{GENERATION_ID}/images/0",
+                    "size_bytes": 5120,
+                    "sha256": SHA256,
+                }
+            ],
+            "created_at": THEN,
+        }
+    )
+
+    id: UUID
+    lineage_id: UUID
+    version: int
+    prompt: str
+    resolved_prompt: str = Field(description="With the words that stand for the concepts.")
+    negative_prompt: str | None
+    num_images: int
+    seed: int
+    steps: int
+    guidance_scale: float
+    status: JobStatus = Field(description="That of its job.")
+    job_id: UUID
+    images: list[GeneratedImageBody]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, details: GenerationDetails) -> "GenerationBody":
+        """The body of a generation, its job and its pictures."""
+        row = details.generation
+        images = [
+            GeneratedImageBody(
+                position=image.position,
+                url=f"/v1/generations/{row.id}/images/{image.position}",
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+            )
+            for image, stored in details.images
+        ]
+        return cls(
+            id=row.id,
+            lineage_id=row.lineage_id,
+            version=details.version,
+            prompt=row.prompt,
+            resolved_prompt=row.resolved_prompt,
+            negative_prompt=row.negative_prompt,
+            num_images=row.num_images,
+            seed=row.seed,
+            steps=row.steps,
+            guidance_scale=row.guidance_scale,
+            status=details.job.status,
+            job_id=details.job.id,
+            images=images,
+            created_at=row.created_at,
+        )
+
+
+class GenerationPage(PageBody[GenerationBody]):
+    """A page of generations."""
+
+    model_config = page_example(GenerationBody)

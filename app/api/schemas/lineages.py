@@ -1,0 +1,178 @@
+"""Bodies of lineages and versions."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from app.api.schemas.base import Label, PageBody, example, page_example
+from app.api.schemas.examples import CONCEPT_ID, EARLIER, LINEAGE_ID, SHA256, THEN
+from app.db.tables import Version
+from app.domain.base import Value
+from app.domain.base_models import BaseModelName
+from app.domain.concepts import ConceptKind
+from app.domain.lineages import Provenance, VersionStatus
+from app.domain.strategies import AnyStrategy
+from app.domain.training import TrainingOptions, TrainingOverrides
+from app.services.lineages import HeadedLineage
+from app.services.versions import PlacedVersion
+
+_TRAINING: dict[str, JsonValue] = TrainingOptions(steps=200).model_dump(mode="json")
+
+
+class NewLineageBody(Value):
+    """A lineage to create. Training options left out take the base model's defaults."""
+
+    model_config = example(
+        {
+            "name": "my pets",
+            "base_model": "icons-64",
+            "strategy": {"name": "merge"},
+            "training": {"rank": 8, "steps": 200},
+        }
+    )
+
+    name: Label
+    base_model: BaseModelName
+    strategy: AnyStrategy
+    training: TrainingOverrides = TrainingOverrides()
+
+
+class LineageChanges(Value):
+    """What of a lineage to change."""
+
+    model_config = example({"name": "my cats"})
+
+    name: Label
+
+
+class LineageBody(Value):
+    """A lineage: a chain of versions over one base model under one strategy."""
+
+    model_config = example(
+        {
+            "id": LINEAGE_ID,
+            "name": "my pets",
+            "base_model": "icons-64",
+            "strategy": {"name": "merge"},
+            "training": _TRAINING,
+            "head_version": 1,
+            "created_at": EARLIER,
+        }
+    )
+
+    id: UUID
+    name: str
+    base_model: str
+    strategy: AnyStrategy
+    training: TrainingOptions
+    head_version: int = Field(description="0 is the base itself.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: HeadedLineage) -> "LineageBody":
+        """The body of a lineage and its head."""
+        lineage, head = row
+        return cls(
+            id=lineage.id,
+            name=lineage.name,
+            base_model=lineage.base_model,
+            strategy=lineage.strategy,
+            training=lineage.training,
+            head_version=head,
+            created_at=lineage.created_at,
+        )
+
+
+class LineagePage(PageBody[LineageBody]):
+    """A page of lineages."""
+
+    model_config = page_example(LineageBody)
+
+
+class NewVersionBody(Value):
+    """A concept to teach, and what this version trains otherwise than its lineage says."""
+
+    model_config = example({"concept_id": CONCEPT_ID, "training": {"steps": 300}})
+
+    concept_id: UUID
+    training: TrainingOverrides = TrainingOverrides()
+
+
+class VersionConcept(Value):
+    """What a version has learned, and the rare token that stands for it."""
+
+    id: UUID | None = Field(description="Null once the concept is deleted and purged.")
+    name: str
+    kind: ConceptKind
+    class_noun: str | None
+    token: str
+
+
+class AdapterBody(Value):
+    """What a version's own task has learned, as it is stored."""
+
+    sha256: str
+    size_bytes: int
+
+
+class VersionBody(Value):
+    """A version. It never changes, but for its status."""
+
+    model_config = example(
+        {
+            "lineage_id": LINEAGE_ID,
+            "version": 1,
+            "status": "live",
+            "parent": 0,
+            "concept": {"id": CONCEPT_ID, "name": "rex", "kind": "object", "class_noun": "dog", "token": "zvx"},
+            "strategy": {"name": "merge"},
+            "training": _TRAINING,
+            "adapter": {"sha256": SHA256, "size_bytes": 181472},
+            "provenance": None,
+            "created_at": THEN,
+        }
+    )
+
+    lineage_id: UUID
+    version: int
+    status: VersionStatus
+    parent: int | None = Field(description="The version that this one was trained on top of; null for version 0.")
+    concept: VersionConcept | None
+    strategy: AnyStrategy | None
+    training: TrainingOptions | None
+    adapter: AdapterBody | None
+    provenance: Provenance | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: PlacedVersion) -> "VersionBody":
+        """The body of a version, its parent's number and its adapter."""
+        version, parent, adapter = row
+        return cls(
+            lineage_id=version.lineage_id,
+            version=version.number,
+            status=version.status,
+            parent=parent,
+            concept=_concept(version),
+            strategy=version.strategy,
+            training=version.training,
+            adapter=None if adapter is None else AdapterBody(sha256=adapter.sha256, size_bytes=adapter.size_bytes),
+            provenance=version.provenance,
+            created_at=version.created_at,
+        )
+
+
+def _concept(version: Version) -> VersionConcept | None:
+    taught = version.taught
+    if taught is None:
+        return None
+    return VersionConcept(
+        id=version.concept_id, name=taught.name, kind=taught.kind, class_noun=taught.class_noun, token=taught.token
+    )
+
+
+class VersionPage(PageBody[VersionBody]):
+    """A page of versions."""
+
+    model_config = page_example(VersionBody)

@@ -1,0 +1,153 @@
+"""Multipart forms of images, parsed while they stream in: a file too many or too large stops the reading."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.api.faults import fault_of
+from app.api.problems import MalformedBodyError
+from app.domain.base import Value
+from app.domain.errors import Fault, InvalidInputError
+from app.services.images import Upload
+
+V = TypeVar("V", bound=Value)
+
+_MAX_FIELDS = 20
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """What a form may carry."""
+
+    max_files: int
+    max_file_bytes: int
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """A parsed form: its text fields, and its files in order."""
+
+    texts: dict[str, str]
+    uploads: tuple[Upload, ...]
+
+    def read_as(self, schema: type[V]) -> V:
+        """The text fields as a typed value.
+
+        Raises:
+            InvalidInputError: they are not valid.
+        """
+        try:
+            return schema.model_validate(self.texts)
+        except ValidationError as error:
+            raise InvalidInputError("The form is not valid.", tuple(map(fault_of, error.errors()))) from error
+
+    async def hashes(self) -> tuple[str, ...]:
+        """The hash of each file as it was uploaded."""
+        return tuple([await to_thread.run_sync(_sha256, upload) for upload in self.uploads])
+
+
+class _Parser(MultiPartParser):
+    """Starlette's parser, which also counts bytes per file and notices a missing end."""
+
+    file_limits: FileLimits
+    is_complete = False
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_files > self.file_limits.max_files:
+            raise InvalidInputError(*_too_many(self.file_limits))
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        super().on_part_data(data, start, end)
+        file = self._current_part.file
+        if file is not None:
+            self._current_bytes += end - start
+            if self._current_bytes > self.file_limits.max_file_bytes:
+                raise InvalidInputError(*_too_large(file.filename, self.file_limits))
+
+    def on_part_begin(self) -> None:
+        super().on_part_begin()
+        self._current_bytes = 0
+
+    def on_end(self) -> None:
+        self.is_complete = True
+
+
+def _too_many(limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
+    return f"At most {limits.max_files} images.", (Fault(field="images", message=f"at most {limits.max_files}"),)
+
+
+def _too_large(name: str | None, limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
+    message = f"larger than {limits.max_file_bytes:,} bytes"
+    return f"{name}: {message}.", (Fault(field=f"images: {name}", message=message),)
+
+
+@asynccontextmanager
+async def image_form(request: Request, limits: FileLimits) -> AsyncIterator[ImageForm]:
+    """The form of a request; its temporary files are gone when the block ends.
+
+    Raises:
+        MalformedBodyError: it is no multipart form, or it was cut off.
+        InvalidInputError: it holds other things than texts and 1 to `max_files` files named `images`.
+    """
+    try:
+        form = await _parse(request, limits)
+    except InvalidInputError:
+        # The client is still sending: it reads no answer before it has finished.
+        async for _ in request.stream():
+            pass
+        raise
+    try:
+        yield _sorted_out(form)
+    finally:
+        await form.close()
+
+
+async def _parse(request: Request, limits: FileLimits) -> FormData:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise MalformedBodyError("Send multipart/form-data.")
+    parser = _Parser(request.headers, request.stream(), max_files=limits.max_files + 1, max_fields=_MAX_FIELDS)
+    parser.file_limits = limits
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise MalformedBodyError(error.message) from error
+    if not parser.is_complete:
+        await form.close()
+        raise MalformedBodyError("The multipart body is cut off: its last boundary is missing.")
+    return form
+
+
+def _sorted_out(form: FormData) -> ImageForm:
+    texts: dict[str, str] = {}
+    uploads: list[Upload] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and name == "images":
+            uploads.append(Upload(f"images[{len(uploads)}]: {value.filename}", value.file))
+        elif isinstance(value, UploadFile) or name == "images":
+            kind = "a file" if name == "images" else "text"
+            raise InvalidInputError("The form is not valid.", (Fault(field=name, message=f"must be {kind}"),))
+        elif name in texts:
+            raise InvalidInputError("The form is not valid.", (Fault(field=name, message="given twice"),))
+        else:
+            texts[name] = value
+    if not uploads:
+        raise InvalidInputError("At least one image is needed.", (Fault(field="images", message="none"),))
+    return ImageForm(texts, tuple(uploads))
+
+
+def _sha256(upload: Upload) -> str:
+    digest = hashlib.sha256()
+    while chunk := upload.file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    upload.file.seek(0)
+    return digest.hexdigest()

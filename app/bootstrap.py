@@ -1,0 +1,79 @@
+"""What must be there before the first request: the bucket, the embedded base models, an admin."""
+
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.db.session import make_engine, transaction
+from app.db.tables import ApiKey, BaseModelRow, User
+from app.domain.base_models import BaseModelManifest
+from app.domain.errors import NotReadyError
+from app.domain.keys import hash_key, new_key
+from app.settings import Settings
+from app.storage import ObjectStore
+
+_ADMIN = "admin"
+_MANIFEST = "palimpsest.json"
+
+
+def bootstrap(settings: Settings) -> str | None:
+    """Make everything that is missing; called again, it only follows where base models have moved.
+
+    Returns:
+        The first admin's key, when this call created the admin. It is stored nowhere.
+    """
+    ObjectStore(settings).ensure_bucket()
+    engine = _engine(settings)
+    try:
+        with transaction(engine) as session:
+            _register_base_models(session, settings.base_models_dir)
+            has_admin = session.scalar(select(User.id).where(User.is_admin, User.deleted_at.is_(None)).limit(1))
+            return None if has_admin else _add_key(session, _admin(session))
+    finally:
+        engine.dispose()
+
+
+def new_admin_key(settings: Settings) -> str:
+    """Another key for the user `admin`, for who has lost the first; the old ones stay valid."""
+    engine = _engine(settings)
+    try:
+        with transaction(engine) as session:
+            return _add_key(session, _admin(session))
+    finally:
+        engine.dispose()
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.database_url is None:
+        raise NotReadyError("DATABASE_URL must be set; `palimpsest up` sets it.")
+    return make_engine(settings.database_url)
+
+
+def _admin(session: Session) -> User:
+    query = select(User).where(User.name == _ADMIN, User.deleted_at.is_(None))
+    admin = session.scalar(query)
+    if admin is None:
+        admin = User(name=_ADMIN)
+        session.add(admin)
+    admin.is_admin = True
+    session.flush()
+    return admin
+
+
+def _add_key(session: Session, user: User) -> str:
+    key = new_key()
+    session.add(ApiKey(user_id=user.id, name="admin key", sha256=hash_key(key)))
+    return key
+
+
+def _register_base_models(session: Session, folder: Path) -> None:
+    for path in sorted(folder.glob(f"*/{_MANIFEST}")):
+        manifest = BaseModelManifest.model_validate_json(path.read_text())
+        row = {"source": str(path.parent.resolve()), "manifest": manifest}
+        session.execute(
+            insert(BaseModelRow)
+            .values(name=manifest.name, **row)
+            .on_conflict_do_update(index_elements=[BaseModelRow.name], set_=row)
+        )

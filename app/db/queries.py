@@ -1,0 +1,126 @@
+"""The front end's reads: each hides what is foreign or deleted, so that a foreign id is as unknown as any other."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Uuid, case, func, literal, literal_column, null, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app.db.tables import (
+    Concept,
+    ConceptImage,
+    Generation,
+    GenerationImage,
+    Job,
+    Lineage,
+    StoredObject,
+    Version,
+)
+from app.domain.jobs import JobKind, JobStatus
+
+UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+# The generation that a job draws; word for word the expression of the index `jobs_generation`.
+_GENERATION_OF_JOB = literal_column("(jobs.params ->> 'generation_id')::uuid", Uuid())
+
+
+def concepts_of(user_id: UUID) -> Select[Concept]:
+    """The concepts of a user."""
+    return select(Concept).where(Concept.user_id == user_id, Concept.deleted_at.is_(None))
+
+
+def concept_images(concept_ids: Sequence[UUID]) -> Select[ConceptImage, StoredObject]:
+    """The images of these concepts, in order."""
+    return (
+        select(ConceptImage, StoredObject)
+        .join(StoredObject, StoredObject.id == ConceptImage.object_id)
+        .where(ConceptImage.concept_id.in_(concept_ids))
+        .order_by(ConceptImage.concept_id, ConceptImage.position)
+    )
+
+
+def lineages_of(user_id: UUID) -> Select[Lineage, int]:
+    """The lineages of a user, each with the number of its head."""
+    return (
+        select(Lineage, Version.number)
+        .join(Version, Version.id == Lineage.head_version_id)
+        .where(Lineage.user_id == user_id, Lineage.deleted_at.is_(None))
+    )
+
+
+def versions_of(lineage_id: UUID) -> Select[Version, int | None, StoredObject | None]:
+    """The versions of a lineage, each with its parent's number and its adapter."""
+    parent = aliased(Version)
+    return (
+        select(Version, parent.number, StoredObject)
+        .outerjoin(parent, parent.id == Version.parent_id)
+        .outerjoin(StoredObject, StoredObject.id == Version.adapter_object_id)
+        .where(Version.lineage_id == lineage_id)
+    )
+
+
+async def ancestry(session: AsyncSession, version_id: UUID) -> Sequence[Version]:
+    """The version and all its ancestors, the base among them, oldest first."""
+    start = select(Version.id, Version.parent_id, literal(0).label("depth")).where(Version.id == version_id)
+    chain = start.cte("chain", recursive=True)
+    parents = select(Version.id, Version.parent_id, chain.c.depth + 1).join(chain, Version.id == chain.c.parent_id)
+    chain = chain.union_all(parents)
+    query = select(Version).join(chain, Version.id == chain.c.id).order_by(chain.c.depth.desc())
+    return (await session.scalars(query)).all()
+
+
+def generations_of(user_id: UUID) -> Select[Generation, int, Job]:
+    """The generations of a user, each with the number of its version and the job that draws it."""
+    return (
+        select(Generation, Version.number, Job)
+        .join(Version, Version.id == Generation.version_id)
+        .join(Lineage, Lineage.id == Generation.lineage_id)
+        .join(Job, Generation.id == _GENERATION_OF_JOB)
+        .where(Generation.user_id == user_id, Generation.deleted_at.is_(None), Lineage.deleted_at.is_(None))
+    )
+
+
+def draws(generation_id: UUID) -> ColumnElement[bool]:
+    """Whether a job draws this generation."""
+    return literal(generation_id, Uuid()) == _GENERATION_OF_JOB
+
+
+def generation_images(generation_ids: Sequence[UUID]) -> Select[GenerationImage, StoredObject]:
+    """The pictures of these generations, in order."""
+    return (
+        select(GenerationImage, StoredObject)
+        .join(StoredObject, StoredObject.id == GenerationImage.object_id)
+        .where(GenerationImage.generation_id.in_(generation_ids))
+        .order_by(GenerationImage.generation_id, GenerationImage.position)
+    )
+
+
+def queue_position() -> ColumnElement[int | None]:
+    """How many queued jobs of its kind stand before a queued job; null once it is not queued."""
+    earlier = aliased(Job)
+    before = (
+        select(func.count())
+        .where(earlier.kind == Job.kind, earlier.status == JobStatus.QUEUED, earlier.seq < Job.seq)
+        .correlate(Job)
+        .scalar_subquery()
+    )
+    return case((Job.status == JobStatus.QUEUED, before), else_=null())
+
+
+def jobs_of(user_id: UUID) -> Select[Job, int | None]:
+    """The jobs of a user, each with its place in the queue."""
+    return (
+        select(Job, queue_position())
+        .join(Lineage, Lineage.id == Job.lineage_id)
+        .where(Job.user_id == user_id, Lineage.deleted_at.is_(None))
+    )
+
+
+def unfinished_training(lineage_id: UUID) -> Select[Job]:
+    """The train jobs of a lineage that will still publish, in the order in which they will."""
+    return (
+        select(Job)
+        .where(Job.lineage_id == lineage_id, Job.kind == JobKind.TRAIN, Job.status.in_(UNFINISHED))
+        .order_by(Job.seq)
+    )

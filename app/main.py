@@ -1,0 +1,48 @@
+"""The web front end: `uvicorn --factory app.main:create_app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.api import problems
+from app.api.body_limit import BodyLimitMiddleware
+from app.api.routers import catalog, concepts, generations, health, jobs, lineages, users, versions
+from app.services.context import open_services
+from app.settings import Settings, get_settings
+
+_DESCRIPTION = """Teaches one diffusion model concept after concept, and shows what each costs the earlier ones.
+
+Upload **concepts**, teach them one after another into a **lineage**, and draw pictures from any of its versions.
+Training and drawing are **jobs**: a POST answers 202 with one, and `GET /v1/jobs/{id}` tells how far it is.
+Errors are problem details (RFC 9457). A resource of somebody else is as unknown as one that never was: 404."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application over the services that the settings, by default the environment's, name."""
+    settings = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Palimpsest",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimitMiddleware, max_multipart_bytes=settings.max_body_bytes)
+    for module in (concepts, lineages, versions, generations, jobs, catalog, users, health):
+        app.include_router(module.router)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: clients that are generated from `/openapi.json` get readable methods."""
+    return route.name

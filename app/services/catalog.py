@@ -1,0 +1,48 @@
+"""Base models, as admins register them and everybody sees them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.tables import BaseModelRow
+from app.domain.base_models import BaseModelManifest
+from app.domain.errors import ConflictError, NotFoundError
+
+
+async def list_base_models(session: AsyncSession) -> Sequence[BaseModelRow]:
+    """All base models, newest first."""
+    query = select(BaseModelRow).order_by(BaseModelRow.created_at.desc(), BaseModelRow.name)
+    return (await session.scalars(query)).all()
+
+
+async def register_base_model(session: AsyncSession, source: str, manifest: BaseModelManifest) -> BaseModelRow:
+    """Make a base model known.
+
+    Raises:
+        ConflictError: the name is taken.
+    """
+    row = BaseModelRow(name=manifest.name, source=source, manifest=manifest)
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise ConflictError(f"There is a base model named {manifest.name} already.") from error
+    return row
+
+
+async def remove_base_model(session: AsyncSession, name: str) -> None:
+    """Forget a base model; its weights stay where they are.
+
+    Raises:
+        NotFoundError: there is no such base model.
+        ConflictError: lineages stand on it.
+    """
+    query = delete(BaseModelRow).where(BaseModelRow.name == name).returning(BaseModelRow.name)
+    try:
+        removed = await session.scalar(query)
+    except IntegrityError as error:
+        raise ConflictError(f"Lineages stand on the base model {name}.") from error
+    if removed is None:
+        raise NotFoundError(f"There is no base model {name}.")

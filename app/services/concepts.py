@@ -1,0 +1,153 @@
+"""Concepts: from uploaded files to rows and objects, and away again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from anyio import to_thread
+from sqlalchemy import func, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.pages import Page, Window, fetch_page
+from app.db.queries import concept_images, concepts_of
+from app.db.tables import Concept, ConceptImage, Job, StoredObject
+from app.domain.concepts import ConceptKind
+from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.services.context import Work
+from app.services.images import ImageLimits, Picture, Upload, read_picture
+from app.services.jobs import request_cancel
+from app.services.objects import make_live, stored
+from app.storage import describe_object
+
+
+@dataclass(frozen=True)
+class ConceptDetails:
+    """A concept with its images, in order."""
+
+    concept: Concept
+    images: Sequence[tuple[ConceptImage, StoredObject]]
+
+
+@dataclass(frozen=True)
+class NewConcept:
+    """What is asked for."""
+
+    name: str
+    kind: ConceptKind
+    class_noun: str | None
+
+
+async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Sequence[Upload]) -> ConceptDetails:
+    """Check everything, then store everything: bad input leaves nothing behind.
+
+    Raises:
+        InvalidInputError: a field or a file is not acceptable.
+        ConflictError: the user has a concept of that name.
+        StorageError: S3 failed.
+    """
+    _check_class_noun(new)
+    await _insist_on_free_name(work.session, user_id, new.name)
+    pictures = await to_thread.run_sync(_read_pictures, uploads, _limits(work))
+    rows = [describe_object(user_id, "images", picture.png, "image/png") for picture in pictures]
+    async with stored(work.services, rows, [picture.png for picture in pictures]):
+        return await _insert(work.session, user_id, new, rows, pictures)
+
+
+def _limits(work: Work) -> ImageLimits:
+    settings = work.services.settings
+    return ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels)
+
+
+def _read_pictures(uploads: Sequence[Upload], limits: ImageLimits) -> list[Picture]:
+    return [read_picture(upload, limits) for upload in uploads]
+
+
+def _check_class_noun(new: NewConcept) -> None:
+    if new.kind is ConceptKind.OBJECT and new.class_noun is None:
+        fault = Fault(field="class_noun", message="required for objects")
+        raise InvalidInputError("An object needs a class noun, such as `dog`.", (fault,))
+    if new.kind is ConceptKind.STYLE and new.class_noun is not None:
+        raise InvalidInputError("A style has no class noun.", (Fault(field="class_noun", message="not for styles"),))
+
+
+async def _insist_on_free_name(session: AsyncSession, user_id: UUID, name: str) -> None:
+    if await session.scalar(concepts_of(user_id).where(Concept.name == name)) is not None:
+        raise _taken(name)
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"You have a concept named {name} already.")
+
+
+async def _insert(
+    session: AsyncSession, user_id: UUID, new: NewConcept, rows: Sequence[StoredObject], pictures: Sequence[Picture]
+) -> ConceptDetails:
+    concept = Concept(user_id=user_id, name=new.name, kind=new.kind, class_noun=new.class_noun)
+    session.add(concept)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise _taken(new.name) from error
+    images = [
+        ConceptImage(
+            concept_id=concept.id, position=position, object_id=row.id, width=picture.width, height=picture.height
+        )
+        for position, (row, picture) in enumerate(zip(rows, pictures, strict=True))
+    ]
+    session.add_all(images)
+    await make_live(session, rows)
+    return ConceptDetails(concept, list(zip(images, rows, strict=True)))
+
+
+async def list_concepts(session: AsyncSession, user_id: UUID, window: Window) -> Page[ConceptDetails]:
+    """The user's concepts, newest first."""
+    page = await fetch_page(session, concepts_of(user_id), Concept, window)
+    images = (await session.execute(concept_images([row[0].id for row in page.items]))).all()
+    return page.map(
+        lambda row: ConceptDetails(
+            row[0], [(image, stored) for image, stored in images if image.concept_id == row[0].id]
+        )
+    )
+
+
+async def get_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> ConceptDetails:
+    """One concept.
+
+    Raises:
+        NotFoundError: the user has no such concept.
+    """
+    concept = await session.scalar(concepts_of(user_id).where(Concept.id == concept_id))
+    if concept is None:
+        raise NotFoundError(f"There is no concept {concept_id}.")
+    images = (await session.execute(concept_images([concept_id]))).all()
+    return ConceptDetails(concept, [(image, row) for image, row in images])
+
+
+async def get_concept_image(session: AsyncSession, user_id: UUID, concept_id: UUID, position: int) -> StoredObject:
+    """The object that holds image `position`.
+
+    Raises:
+        NotFoundError: the user has no such concept, or it has fewer images.
+    """
+    details = await get_concept(session, user_id, concept_id)
+    if position >= len(details.images):
+        raise NotFoundError(f"The concept has {len(details.images)} images, counted from 0.")
+    return details.images[position][1]
+
+
+async def delete_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> None:
+    """Hide the concept, and cancel what trains it; versions that have learned it stay.
+
+    Raises:
+        NotFoundError: the user has no such concept.
+    """
+    deleted = await session.scalar(
+        update(Concept)
+        .where(Concept.id == concept_id, Concept.user_id == user_id, Concept.deleted_at.is_(None))
+        .values(deleted_at=func.clock_timestamp())
+        .returning(Concept.id)
+    )
+    if deleted is None:
+        raise NotFoundError(f"There is no concept {concept_id}.")
+    await request_cancel(session, Job.user_id == user_id, Job.params["concept_id"].as_string() == str(concept_id))

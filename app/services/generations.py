@@ -1,0 +1,159 @@
+"""Generations: everything that the pictures depend on is pinned at submission."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.pages import Page, Window, fetch_page
+from app.db.queries import ancestry, draws, generation_images, generations_of, versions_of
+from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject, Version
+from app.domain.concepts import TaughtConcept, resolve_prompt
+from app.domain.errors import Fault, InvalidInputError, NotFoundError, UnknownConceptError
+from app.domain.jobs import GenerateParams, GenerateResult, JobKind
+from app.services.context import Work
+from app.services.jobs import PlacedJob, get_job, request_cancel
+from app.services.lineages import get_lineage
+
+# Larger seeds would not survive a JSON parser that reads numbers as doubles.
+MAX_SEED = 2**53 - 1
+
+
+@dataclass(frozen=True)
+class NewGeneration:
+    """What is asked for; None takes the head, a random seed, the base model's defaults."""
+
+    lineage_id: UUID
+    version: int | None
+    prompt: str
+    negative_prompt: str | None
+    num_images: int
+    seed: int | None
+    steps: int | None
+    guidance_scale: float | None
+
+
+@dataclass(frozen=True)
+class GenerationDetails:
+    """A generation, the number of its version, its job, and the pictures there are."""
+
+    generation: Generation
+    version: int
+    job: Job
+    images: Sequence[tuple[GenerationImage, StoredObject]]
+
+
+async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> PlacedJob:
+    """Queue a generate job.
+
+    Raises:
+        NotFoundError: the user has no such lineage.
+        InvalidInputError: it has no such version.
+        UnknownConceptError: a prompt names a concept that the version has not learned.
+    """
+    session = work.session
+    lineage, head = await get_lineage(session, user_id, new.lineage_id)
+    version = await _version(session, lineage, head if new.version is None else new.version)
+    taught = tuple(link.taught for link in await ancestry(session, version.id) if link.taught is not None)
+    base = await session.get_one(BaseModelRow, lineage.base_model)
+    generation = Generation(
+        user_id=user_id,
+        lineage_id=lineage.id,
+        version_id=version.id,
+        prompt=new.prompt,
+        resolved_prompt=resolve_prompt(new.prompt, taught),
+        negative_prompt=None if new.negative_prompt is None else _resolve_negative(new.negative_prompt, taught),
+        num_images=new.num_images,
+        seed=secrets.randbelow(MAX_SEED + 1 - new.num_images) if new.seed is None else new.seed,
+        steps=base.manifest.default_steps if new.steps is None else new.steps,
+        guidance_scale=base.manifest.default_guidance_scale if new.guidance_scale is None else new.guidance_scale,
+    )
+    session.add(generation)
+    await session.flush()
+    return await _queue(work, lineage, generation)
+
+
+async def _version(session: AsyncSession, lineage: Lineage, number: int) -> Version:
+    row = (await session.execute(versions_of(lineage.id).where(Version.number == number))).one_or_none()
+    if row is None:
+        fault = Fault(field="version", message="unknown")
+        raise InvalidInputError(f"Lineage {lineage.id} has no version {number}.", (fault,))
+    return row[0]
+
+
+def _resolve_negative(prompt: str, taught: tuple[TaughtConcept, ...]) -> str:
+    try:
+        return resolve_prompt(prompt, taught)
+    except UnknownConceptError as error:
+        faults = tuple(Fault(field="negative_prompt", message=fault.message) for fault in error.faults)
+        raise UnknownConceptError(error.detail, faults) from error
+
+
+async def _queue(work: Work, lineage: Lineage, generation: Generation) -> PlacedJob:
+    job = Job(
+        user_id=generation.user_id,
+        lineage_id=lineage.id,
+        base_model=lineage.base_model,
+        kind=JobKind.GENERATE,
+        params=GenerateParams(generation_id=generation.id),
+        result=GenerateResult(generation_id=generation.id),
+        total_steps=generation.steps,
+    )
+    work.session.add(job)
+    await work.session.flush()
+    work.wake(JobKind.GENERATE)
+    return await get_job(work.session, generation.user_id, job.id)
+
+
+async def list_generations(session: AsyncSession, user_id: UUID, window: Window) -> Page[GenerationDetails]:
+    """The user's generations, newest first."""
+    page = await fetch_page(session, generations_of(user_id), Generation, window)
+    pictures = (await session.execute(generation_images([row[0].id for row in page.items]))).all()
+    return page.map(
+        lambda row: GenerationDetails(
+            row[0], row[1], row[2], [(image, stored) for image, stored in pictures if image.generation_id == row[0].id]
+        )
+    )
+
+
+async def get_generation(session: AsyncSession, user_id: UUID, generation_id: UUID) -> GenerationDetails:
+    """One generation.
+
+    Raises:
+        NotFoundError: the user has no such generation.
+    """
+    row = (await session.execute(generations_of(user_id).where(Generation.id == generation_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no generation {generation_id}.")
+    pictures = (await session.execute(generation_images([generation_id]))).all()
+    return GenerationDetails(row[0], row[1], row[2], [(image, stored) for image, stored in pictures])
+
+
+async def get_picture(session: AsyncSession, user_id: UUID, generation_id: UUID, position: int) -> StoredObject:
+    """The object that holds picture `position`.
+
+    Raises:
+        NotFoundError: the user has no such generation, or that picture is not there (yet).
+    """
+    details = await get_generation(session, user_id, generation_id)
+    for image, stored in details.images:
+        if image.position == position:
+            return stored
+    status = details.job.status.value
+    raise NotFoundError(f"There is no picture {position} of {details.generation.num_images}; the job is {status}.")
+
+
+async def delete_generation(session: AsyncSession, user_id: UUID, generation_id: UUID) -> None:
+    """Hide the generation, and cancel its job; the sweeper purges it.
+
+    Raises:
+        NotFoundError: the user has no such generation.
+    """
+    await get_generation(session, user_id, generation_id)
+    await session.execute(
+        update(Generation).where(Generation.id == generation_id).values(deleted_at=func.clock_timestamp())
+    )
+    await request_cancel(session, draws(generation_id))

@@ -1,0 +1,77 @@
+"""Jobs as their owners see them: looking, and canceling."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, case, func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.pages import Page, Window, fetch_page
+from app.db.queries import UNFINISHED, jobs_of
+from app.db.tables import Job
+from app.domain.errors import ConflictError, NotFoundError
+from app.domain.jobs import JobKind, JobStatus
+
+PlacedJob = Row[Job, int | None]
+"""A job and its place in the queue."""
+
+
+async def list_jobs(
+    session: AsyncSession,
+    user_id: UUID,
+    window: Window,
+    kind: JobKind | None,
+    status: JobStatus | None,
+    lineage_id: UUID | None,
+) -> Page[PlacedJob]:
+    """The user's jobs, newest first."""
+    query: Select[Job, int | None] = jobs_of(user_id)
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    if status is not None:
+        query = query.where(Job.status == status)
+    if lineage_id is not None:
+        query = query.where(Job.lineage_id == lineage_id)
+    return await fetch_page(session, query, Job, window)
+
+
+async def get_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJob:
+    """One job.
+
+    Raises:
+        NotFoundError: the user has no such job.
+    """
+    query = jobs_of(user_id).where(Job.id == job_id).execution_options(populate_existing=True)
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    return row
+
+
+async def cancel_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJob:
+    """Cancel a queued job at once, or ask the worker of a running one to stop; twice is as good as once.
+
+    Raises:
+        NotFoundError: the user has no such job.
+        ConflictError: it has ended otherwise.
+    """
+    await get_job(session, user_id, job_id)
+    await request_cancel(session, Job.id == job_id)
+    row = await get_job(session, user_id, job_id)
+    if row[0].status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+        raise ConflictError(f"The job has {row[0].status.value} already.")
+    return row
+
+
+async def request_cancel(session: AsyncSession, *which: ColumnElement[bool]) -> None:
+    """Cancel these jobs: queued ones end here, running ones by their worker, which hears of it at its heartbeat."""
+    is_queued = Job.status == JobStatus.QUEUED
+    await session.execute(
+        update(Job)
+        .where(Job.status.in_(UNFINISHED), *which)
+        .values(
+            status=case((is_queued, JobStatus.CANCELED), else_=Job.status),
+            finished_at=case((is_queued, func.clock_timestamp()), else_=None),
+            cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.clock_timestamp()),
+        )
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,124 @@
+"""Lineages: made with their version 0, renamed, hidden."""
+
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.pages import Page, Window, fetch_page
+from app.db.queries import lineages_of
+from app.db.tables import BaseModelRow, Job, Lineage, Version
+from app.domain.errors import Fault, InvalidInputError, NotFoundError
+from app.domain.lineages import VersionStatus
+from app.domain.strategies import StrategyOptions
+from app.domain.training import TrainingOptions, TrainingOverrides
+from app.services.jobs import request_cancel
+
+HeadedLineage = Row[Lineage, int]
+"""A lineage and the number of its head."""
+
+
+async def create_lineage(
+    session: AsyncSession,
+    user_id: UUID,
+    name: str,
+    base_model: str,
+    strategy: StrategyOptions,
+    overrides: TrainingOverrides,
+) -> HeadedLineage:
+    """A lineage whose head is version 0, the base itself.
+
+    Raises:
+        InvalidInputError: no such base model, or training options that do not go together.
+    """
+    base = await session.get(BaseModelRow, base_model)
+    if base is None:
+        fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
+        raise InvalidInputError(f"There is no base model {base_model}.", (fault,))
+    own = TrainingOptions(resolution=base.manifest.resolution).overridden(base.manifest.training_defaults)
+    lineage = Lineage(
+        user_id=user_id, name=name, base_model=base_model, strategy=strategy, training=override(own, overrides)
+    )
+    session.add(lineage)
+    await session.flush()
+    root = Version(lineage_id=lineage.id, number=0, status=VersionStatus.LIVE)
+    session.add(root)
+    await session.flush()
+    lineage.head_version_id = root.id
+    await session.flush()
+    return await get_lineage(session, user_id, lineage.id)
+
+
+def override(options: TrainingOptions, overrides: TrainingOverrides) -> TrainingOptions:
+    """The options with the overrides.
+
+    Raises:
+        InvalidInputError: they do not go together.
+    """
+    try:
+        return options.overridden(overrides)
+    except ValidationError as error:
+        faults = tuple(
+            Fault(field=".".join(["training", *map(str, problem["loc"])]), message=problem["msg"])
+            for problem in error.errors()
+        )
+        raise InvalidInputError("These training options do not go together.", faults) from error
+
+
+async def list_lineages(session: AsyncSession, user_id: UUID, window: Window) -> Page[HeadedLineage]:
+    """The user's lineages, newest first."""
+    return await fetch_page(session, lineages_of(user_id), Lineage, window)
+
+
+async def get_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -> HeadedLineage:
+    """One lineage.
+
+    Raises:
+        NotFoundError: the user has no such lineage.
+    """
+    row = (await session.execute(lineages_of(user_id).where(Lineage.id == lineage_id))).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no lineage {lineage_id}.")
+    return row
+
+
+async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -> HeadedLineage:
+    """The same, locked: two submissions, or a submission and a publication, take turns.
+
+    Raises:
+        NotFoundError: the user has no such lineage.
+    """
+    # Locked before it is read: a lock on the joined query would, after a wait, join the new head with old versions.
+    await session.execute(
+        select(Lineage.id).where(Lineage.id == lineage_id, Lineage.user_id == user_id).with_for_update()
+    )
+    return await get_lineage(session, user_id, lineage_id)
+
+
+async def rename_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID, name: str) -> HeadedLineage:
+    """Give the lineage another name.
+
+    Raises:
+        NotFoundError: the user has no such lineage.
+    """
+    row = await lock_lineage(session, user_id, lineage_id)
+    row[0].name = name
+    return row
+
+
+async def delete_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -> None:
+    """Hide the lineage with all its versions, and cancel its jobs; the sweeper purges it.
+
+    Raises:
+        NotFoundError: the user has no such lineage.
+    """
+    deleted = await session.scalar(
+        update(Lineage)
+        .where(Lineage.id == lineage_id, Lineage.user_id == user_id, Lineage.deleted_at.is_(None))
+        .values(deleted_at=func.clock_timestamp())
+        .returning(Lineage.id)
+    )
+    if deleted is None:
+        raise NotFoundError(f"There is no lineage {lineage_id}.")
+    await request_cancel(session, Job.lineage_id == lineage_id)

@@ -1,0 +1,115 @@
+"""Submitting a train job: which concept, as which token, on top of what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.queries import ancestry, concepts_of, unfinished_training
+from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
+from app.domain.concepts import TaughtConcept
+from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.domain.jobs import JobKind, TrainParams
+from app.domain.strategies import StrategyOptions, changed_within_run
+from app.domain.training import TrainingOptions, TrainingOverrides
+from app.services.context import Work
+from app.services.jobs import PlacedJob, get_job
+from app.services.lineages import lock_lineage, override
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a new version will stand on: the head's ancestry, and the jobs that publish before it."""
+
+    ancestry: Sequence[Version]
+    pending: Sequence[TrainParams]
+
+    def taught(self) -> list[tuple[UUID | None, TaughtConcept]]:
+        """Every concept that is learned before the new one."""
+        learned = [(version.concept_id, version.taught) for version in self.ancestry if version.taught is not None]
+        return [*learned, *((params.concept_id, params.taught) for params in self.pending)]
+
+    def parent_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
+        """How the version that will be the parent is trained; None for the base."""
+        if self.pending:
+            return self.pending[-1].strategy, self.pending[-1].training
+        head = self.ancestry[-1]
+        return None if head.strategy is None or head.training is None else (head.strategy, head.training)
+
+
+async def submit_training(
+    work: Work, user_id: UUID, lineage_id: UUID, concept_id: UUID, overrides: TrainingOverrides
+) -> PlacedJob:
+    """Queue a train job. The lineage is locked, so that its jobs' order is the order of their commits.
+
+    Raises:
+        NotFoundError: the user has no such lineage or concept.
+        ConflictError: the concept is taught already, or no token is left.
+        InvalidInputError: training options that do not go together, or that the strategy fixes while its run goes on.
+    """
+    session = work.session
+    lineage, _ = await lock_lineage(session, user_id, lineage_id)
+    concept = await _lock_concept(session, user_id, concept_id)
+    past = await _past(session, lineage)
+    _insist_on_new(past, concept)
+    training = override(lineage.training, overrides)
+    _insist_on_same_run(past, lineage.strategy, training)
+    token = await _next_token(session, lineage)
+    taught = TaughtConcept(name=concept.name, kind=concept.kind, class_noun=concept.class_noun, token=token)
+    params = TrainParams(concept_id=concept.id, taught=taught, strategy=lineage.strategy, training=training)
+    job = Job(
+        user_id=user_id,
+        lineage_id=lineage.id,
+        base_model=lineage.base_model,
+        kind=JobKind.TRAIN,
+        params=params,
+        total_steps=training.steps,
+    )
+    session.add(job)
+    await session.flush()
+    work.wake(JobKind.TRAIN)
+    return await get_job(session, user_id, job.id)
+
+
+async def _lock_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> Concept:
+    """The concept, which until the commit nobody deletes."""
+    concept = await session.scalar(concepts_of(user_id).where(Concept.id == concept_id).with_for_update(read=True))
+    if concept is None:
+        raise NotFoundError(f"There is no concept {concept_id}.")
+    return concept
+
+
+async def _past(session: AsyncSession, lineage: Lineage) -> _Past:
+    assert lineage.head_version_id is not None
+    jobs = (await session.scalars(unfinished_training(lineage.id))).all()
+    pending = [job.params for job in jobs if isinstance(job.params, TrainParams) and job.cancel_requested_at is None]
+    return _Past(await ancestry(session, lineage.head_version_id), pending)
+
+
+def _insist_on_new(past: _Past, concept: Concept) -> None:
+    for concept_id, taught in past.taught():
+        if concept_id == concept.id or taught.name == concept.name:
+            raise ConflictError(f"This lineage has learned a concept named {taught.name}, or is about to.")
+
+
+def _insist_on_same_run(past: _Past, strategy: StrategyOptions, training: TrainingOptions) -> None:
+    if changed := changed_within_run(past.parent_options(), (strategy, training)):
+        message = f"strategy {strategy.name} fixes it while it trains one adapter on and on"
+        faults = tuple(Fault(field=f"training.{name}", message=message) for name in changed)
+        raise InvalidInputError("These training options cannot change from one version to the next.", faults)
+
+
+async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
+    """The first rare token of the base that nothing in the lineage has, held versions and canceled runs included."""
+    base = await session.get_one(BaseModelRow, lineage.base_model)
+    versions = await session.scalars(select(Version.taught).where(Version.lineage_id == lineage.id))
+    jobs = await session.scalars(unfinished_training(lineage.id))
+    used = {taught.token for taught in versions if taught is not None}
+    used |= {job.params.taught.token for job in jobs if isinstance(job.params, TrainParams)}
+    token = next((token for token in base.manifest.rare_tokens if token not in used), None)
+    if token is None:
+        detail = f"All {len(base.manifest.rare_tokens)} rare tokens of {lineage.base_model} are used in this lineage."
+        raise ConflictError(detail)
+    return token
