@@ -72,6 +72,16 @@ def migrate(home: Home = None) -> None:
     bring_up_to_date(settings if settings.database_url else resolve(settings))
 
 
+@cli.command()
+def admin_key(home: Home = None) -> None:
+    """Make another API key for the admin, who has lost the first."""
+    from app.stack.admin_key import replace_admin_key
+
+    settings = _settings(home)
+    path = replace_admin_key(settings if settings.database_url else resolve(settings))
+    typer.echo(f"The admin's new key is in {path}; the old ones stay valid until they are revoked.")
+
+
 def main() -> None:
     """Run the command line."""
     try:

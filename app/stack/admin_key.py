@@ -2,16 +2,40 @@
 
 from pathlib import Path
 
-from app.stack.files import write_private
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.bootstrap import bootstrap, new_admin_key
+from app.settings import Settings
+from app.stack.errors import StackError
+from app.stack.files import home_folder, write_private
 
 _FILE_NAME = "admin.key"
 
 
-def keep_admin_key(home: Path, new_key: str | None) -> str:
-    """Write down the key if it is new; what to tell the person who looks for it."""
-    path = home / _FILE_NAME
-    if new_key is not None:
-        write_private(path, new_key + "\n")
+def keep_admin_key(settings: Settings) -> str:
+    """Prepare the database and the bucket, and write down the admin's key if this made one.
+
+    Returns:
+        What to tell the person who looks for the key.
+    """
+    path = settings.home / _FILE_NAME
+    if (key := bootstrap(settings)) is not None:
+        write_private(path, key + "\n")
     if path.exists():
         return f"in {path}"
-    return f"{path} is gone, and the key cannot be shown again; make a new one: palimpsest admin-key"
+    return f"not in {path}, and it cannot be shown again; make another with: palimpsest admin-key"
+
+
+def replace_admin_key(settings: Settings) -> Path:
+    """Give the admin another key, and write it where the first one was.
+
+    Raises:
+        StackError: the database is out of reach.
+    """
+    try:
+        key = new_admin_key(settings)
+    except SQLAlchemyError as error:
+        raise StackError(f"no new key: {str(error).splitlines()[0]}") from error
+    path = home_folder(settings.home) / _FILE_NAME
+    write_private(path, key + "\n")
+    return path

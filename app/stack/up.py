@@ -4,7 +4,6 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.bootstrap import bootstrap
 from app.settings import Settings
 from app.stack.addresses import environment, without_secrets
 from app.stack.admin_key import keep_admin_key
@@ -39,7 +38,7 @@ def up(settings: Settings, say: Say, *, with_worker: bool = True) -> None:
         try:
             say(f"Starting in {home} (logs: {home / 'logs'})")
             settings = _start_services(settings, supervisor, stop_request)
-            key_notice = keep_admin_key(home, bootstrap(settings))
+            key_notice = keep_admin_key(settings)
             _start_own(settings, supervisor, with_worker=with_worker)
         except InterruptedStartError:
             return

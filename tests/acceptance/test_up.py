@@ -146,13 +146,13 @@ def test_after_kill_9_the_next_up_recovers(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home, "--no-worker") as first:
         with first.admin() as admin:
-            user = admin.get("/v1/me").json()["id"]
+            assert admin.post("/v1/users", json={"name": "kept"}).status_code == 201
         port = int(first.url().rsplit(":", 1)[1])
         first.process.kill()
         first.process.wait()
     again = Up(home, "--no-worker", port=port).ready()
     with again.admin() as admin:
-        assert admin.get("/v1/me").json()["id"] == user
+        assert "kept" in [user["name"] for user in admin.get("/v1/users").json()["items"]]
     assert again.end(signal.SIGTERM) == 0
     assert survivors(home) == []
 
