@@ -1,7 +1,7 @@
 """Multipart forms of images, parsed while they stream in: a file too many or too large stops the reading."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,7 +9,7 @@ from typing import TypeVar
 from anyio import to_thread
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.faults import fault_of
@@ -99,11 +99,12 @@ async def image_form(request: Request, limits: FileLimits) -> AsyncIterator[Imag
         MalformedBodyError: it is no multipart form, or it was cut off.
         InvalidInputError: it holds other things than texts and 1 to `max_files` files named `images`.
     """
+    stream = request.stream()
     try:
-        form = await _parse(request, limits)
+        form = await _parse(request.headers, stream, limits)
     except InvalidInputError:
         # The client is still sending: it reads no answer before it has finished.
-        async for _ in request.stream():
+        async for _ in stream:
             pass
         raise
     try:
@@ -112,10 +113,10 @@ async def image_form(request: Request, limits: FileLimits) -> AsyncIterator[Imag
         await form.close()
 
 
-async def _parse(request: Request, limits: FileLimits) -> FormData:
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+async def _parse(headers: Headers, stream: AsyncGenerator[bytes, None], limits: FileLimits) -> FormData:
+    if not headers.get("content-type", "").startswith("multipart/form-data"):
         raise MalformedBodyError("Send multipart/form-data.")
-    parser = _Parser(request.headers, request.stream(), max_files=limits.max_files + 1, max_fields=_MAX_FIELDS)
+    parser = _Parser(headers, stream, max_files=limits.max_files + 1, max_fields=_MAX_FIELDS)
     parser.file_limits = limits
     try:
         form = await parser.parse()

@@ -32,8 +32,10 @@ def _without_nul(text: str) -> str:
 
 # Postgres stores every character but U+0000.
 Text = Annotated[str, AfterValidator(_without_nul)]
-Label = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Prompt = Annotated[Text, StringConstraints(max_length=2000)]
+Label = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_without_nul)
+]
+Prompt = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_without_nul)]
 
 
 class PageBody(Value, Generic[T]):
