@@ -9,7 +9,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
-from app.queue import make_celery
+from app.queue import WAKE_TASK, make_celery
 from app.settings import Settings, get_settings
 from app.stack.addresses import resolve
 from app.storage import ObjectStore
@@ -46,9 +46,7 @@ celery_app.conf.imports = ("worker.tasks",)
 
 @worker_ready.connect
 def _look_for_work_at_once(**_: Any) -> None:
-    from worker.tasks import wake
-
-    wake.apply_async(queue=worker_settings().worker_kinds[0].value)
+    celery_app.send_task(WAKE_TASK, queue=worker_settings().worker_kinds[0].value)
 
 
 @worker_shutting_down.connect

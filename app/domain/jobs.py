@@ -1,4 +1,4 @@
-"""Jobs: their statuses and legal moves, what each kind is given, what it reports and what it results in."""
+"""Jobs: their statuses, what each kind is given, what it reports and what it results in."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -20,7 +20,11 @@ class JobKind(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. The terminal statuses never change."""
+    """Where a job stands. The terminal statuses never change.
+
+    A queued job may be claimed, canceled or, with a poisoned past, fail; a running one may end in any way, or go back to
+    the queue: after a failure worth another try, at a warm shutdown, or when its lease expires.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -30,13 +34,6 @@ class JobStatus(StrEnum):
 
 
 TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
-
-# running -> queued is a retry after a failure, a hand-back at a warm shutdown, or an expired lease.
-LEGAL_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
-    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED}),
-    JobStatus.RUNNING: frozenset({JobStatus.QUEUED, *TERMINAL}),
-    **{status: frozenset() for status in TERMINAL},
-}
 
 
 class Phase(StrEnum):
