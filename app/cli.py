@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import JobKind
 from app.settings import Settings
-from app.stack.addresses import environment, resolve
+from app.stack.addresses import environment, resolve, with_checked_urls
 from app.stack.programs import api_command, sweeper_command, worker_command
 
 Home = Annotated[Path | None, typer.Option(help="Where the state is kept; PALIMPSEST_HOME, or ./.palimpsest.")]
@@ -104,7 +104,8 @@ def _fail(message: str) -> None:
 
 def _settings(home: Path | None, port: int | None = None) -> Settings:
     chosen: dict[str, Any] = {"home": home, "api_port": port}
-    return Settings().model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return with_checked_urls(Settings().model_copy(update=given))
 
 
 def _job_kinds(names: str) -> tuple[JobKind, ...]:

@@ -12,6 +12,11 @@ from app.stack.errors import StackError
 from app.stack.files import write_private
 
 _FILE_NAME = "stack.json"
+_SCHEMES = {
+    "database_url": ("postgresql+psycopg", "postgresql", "postgres"),
+    "broker_url": ("redis", "rediss", "amqp", "amqps"),
+    "s3_endpoint_url": ("http", "https"),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +87,22 @@ def environment(settings: Settings) -> dict[str, str]:
         "S3_SECRET_ACCESS_KEY": revealed(settings.s3_secret_access_key),
     }
     return {name: value for name, value in named.items() if value is not None}
+
+
+def with_checked_urls(settings: Settings) -> Settings:
+    """The settings, with the database's URL as SQLAlchemy wants it, which takes plain `postgresql://` for psycopg2.
+
+    Raises:
+        StackError: an address that was given is no URL of its kind.
+    """
+    for name, schemes in _SCHEMES.items():
+        url: str | None = getattr(settings, name)
+        if url is not None and urlsplit(url).scheme not in schemes:
+            raise StackError(f"{name.upper()} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if settings.database_url is None:
+        return settings
+    _, rest = settings.database_url.split("://", 1)
+    return settings.model_copy(update={"database_url": f"postgresql+psycopg://{rest}"})
 
 
 def overridden(known: Addresses, settings: Settings) -> Addresses:

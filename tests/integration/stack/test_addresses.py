@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.settings import Settings
-from app.stack.addresses import Addresses, environment, resolve, without_secrets
+from app.stack.addresses import Addresses, environment, resolve, with_checked_urls, without_secrets
 from app.stack.errors import StackError
 from tests.services import without_addresses
 
@@ -64,3 +64,16 @@ def test_nothing_secret_is_printed() -> None:
     assert without_secrets(KNOWN.database_url) == "127.0.0.1:1"
     assert without_secrets("https://key:secret@s3.example") == "s3.example"
     assert json.dumps(repr(KNOWN)).count("pw") == 0
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_any_name_of_postgres_means_psycopg(tmp_path: Path, scheme: str) -> None:
+    settings = bare(tmp_path).model_copy(update={"database_url": f"{scheme}://me:pw@db/name"})
+    assert with_checked_urls(settings).database_url == "postgresql+psycopg://me:pw@db/name"
+
+
+@pytest.mark.parametrize("name", ["database_url", "broker_url", "s3_endpoint_url"])
+def test_what_is_no_url_is_named_without_its_value(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StackError, match=f"{name.upper()} must start with") as caught:
+        with_checked_urls(bare(tmp_path).model_copy(update={name: "hunter2"}))
+    assert "hunter2" not in caught.value.detail
