@@ -1,0 +1,107 @@
+"""What a worker would write, put straight into the rows: these tests are about the front end."""
+
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from sqlalchemy import func, select, update
+
+from app.db.session import transaction
+from app.db.tables import GenerationImage, Job, Lineage, ObjectStatus, StoredObject, Version
+from app.domain.jobs import GenerateParams, JobStatus, Phase, TrainParams, TrainResult
+from app.domain.lineages import VersionStatus
+from app.storage import ObjectStore, describe_object
+from tests.integration.api.inputs import image
+from tests.integration.api.state import Server
+
+MODULES = {"mid.to_q": (6, 5), "up.to_out.0": (4, 7)}
+"""(d_out, d_in) of what the fake base adapts."""
+
+Factors = dict[str, NDArray[np.float32]]
+
+
+def random_factors(seed: int, rank: int) -> Factors:
+    """An adapter's tensors, as a worker stores them."""
+    draw = np.random.default_rng(seed)
+    tensors: Factors = {}
+    for name, (d_out, d_in) in MODULES.items():
+        tensors[f"unet.{name}.lora_A.weight"] = draw.standard_normal((rank, d_in)).astype(np.float32)
+        tensors[f"unet.{name}.lora_B.weight"] = draw.standard_normal((d_out, rank)).astype(np.float32)
+    return tensors
+
+
+def adapter_bytes(factors: Factors, scale: float) -> bytes:
+    """The stored file."""
+    return save(factors, metadata={"format": "palimpsest-adapter-1", "scale": repr(scale)})
+
+
+def start(server: Server, job_id: str, step: int = 0) -> None:
+    """A worker claims the job and has done that many steps."""
+    with transaction(server.engine) as session:
+        session.execute(
+            update(Job)
+            .where(Job.id == UUID(job_id))
+            .values(
+                status=JobStatus.RUNNING,
+                attempt=Job.attempt + 1,
+                started_at=func.clock_timestamp(),
+                phase=Phase.TRAINING,
+                step=step,
+                seconds_per_step=0.5,
+                loss=0.25,
+            )
+        )
+
+
+def publish_version(server: Server, job_id: str, data: bytes) -> int:
+    """A worker finishes the train job; the version's number."""
+    with transaction(server.engine) as session:
+        job = session.get_one(Job, UUID(job_id))
+        assert isinstance(job.params, TrainParams)
+        lineage = session.get_one(Lineage, job.lineage_id)
+        numbers = select(func.max(Version.number)).where(Version.lineage_id == lineage.id)
+        version = Version(
+            lineage_id=lineage.id,
+            number=1 + session.scalars(numbers).one(),
+            status=VersionStatus.LIVE,
+            parent_id=lineage.head_version_id,
+            concept_id=job.params.concept_id,
+            taught=job.params.taught,
+            strategy=job.params.strategy,
+            training=job.params.training,
+            adapter_object_id=_stored(server, job.user_id, "adapters", data),
+        )
+        session.add(version)
+        session.flush()
+        lineage.head_version_id = version.id
+        job.status = JobStatus.SUCCEEDED
+        job.result = TrainResult(lineage_id=lineage.id, version=version.number)
+        return version.number
+
+
+def publish_pictures(server: Server, job_id: str, count: int) -> list[bytes]:
+    """A worker finishes the generate job; the pictures."""
+    pictures = [image(color=(number, 0, 0)) for number in range(count)]
+    with transaction(server.engine) as session:
+        job = session.get_one(Job, UUID(job_id))
+        assert isinstance(job.params, GenerateParams)
+        for position, data in enumerate(pictures):
+            stored = _stored(server, job.user_id, "pictures", data)
+            session.add(GenerationImage(generation_id=job.params.generation_id, position=position, object_id=stored))
+        job.status = JobStatus.SUCCEEDED
+    return pictures
+
+
+def _stored(server: Server, user_id: UUID, kind: str, data: bytes) -> UUID:
+    row: StoredObject = describe_object(user_id, kind, data, "image/png")
+    row.status = ObjectStatus.LIVE
+    with transaction(server.engine) as session:
+        session.add(row)
+    ObjectStore(server.settings).put(row, data)
+    return row.id
+
+
+def teach(server: Server, submitted: dict[str, str], seed: int, rank: int = 4, scale: float = 1.0) -> int:
+    """A worker does a submitted train job with random factors; the version's number."""
+    return publish_version(server, submitted["id"], adapter_bytes(random_factors(seed, rank), scale))
