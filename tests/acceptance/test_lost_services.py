@@ -1,0 +1,63 @@
+"""Parts of the stack die; nothing is lost. Real processes and real kills."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.acceptance.foreign_client import ForeignClient
+from tests.acceptance.test_up import Up, running
+from tests.tiny_pipelines import write_tiny_sd
+
+TRAINING = {"rank": 2, "steps": 200, "batch_size": 1}
+
+
+def variables(folder: Path, **more: str) -> dict[str, str]:
+    write_tiny_sd(folder / "bases" / "tiny-sd")
+    return {"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"), "PALIMPSEST_CHECKPOINT_INTERVAL_SECONDS": "1"} | more
+
+
+def admin_of(up: Up) -> ForeignClient:
+    return ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
+
+
+def test_a_killed_worker_s_job_goes_on_in_another_to_the_same_adapter(tmp_path: Path) -> None:
+    with running(tmp_path / "home", variables=variables(tmp_path)) as up:
+        client = admin_of(up)
+        concept = client.concept("dog")
+        undisturbed, disturbed = (client.lineage("merge", **TRAINING) for _ in range(2))
+        client.wait(client.train(undisturbed, concept)["id"], "succeeded")
+
+        job = client.train(disturbed, concept)
+        reached = client.wait_for_step(job["id"], 50)["progress"]["step"]
+        killed = up.pids()["worker"]
+        os.kill(killed, signal.SIGKILL)
+        killed_at = time.monotonic()
+        after = client.wait(job["id"], "queued", "succeeded")
+        while after["attempt"] < 2 or after["progress"]["step"] <= reached:
+            assert time.monotonic() - killed_at < 60, after
+            after = client.job(job["id"])
+        client.wait(job["id"], "succeeded")
+
+        assert up.pids()["worker"] != killed
+        assert client.job(job["id"])["attempt"] == 2
+        shas = {client.version(lineage, 1)["adapter"]["sha256"] for lineage in (undisturbed, disturbed)}
+        assert len(shas) == 1
+
+
+def test_with_the_broker_down_a_post_is_accepted_and_the_job_runs_once_it_is_back(tmp_path: Path) -> None:
+    with running(tmp_path / "home", variables=variables(tmp_path, PALIMPSEST_REWAKE_AFTER_SECONDS="1")) as up:
+        client = admin_of(up)
+        lineage = client.lineage("merge", rank=2, steps=2, batch_size=1)
+        first = client.concept("dog")
+        client.wait(client.train(lineage, first)["id"], "succeeded")
+        redis = up.pids()["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            began_at = time.monotonic()
+            job = client.train(lineage, client.concept("vase"))
+            assert job["status"] == "queued"
+            assert time.monotonic() - began_at < 30
+        finally:
+            os.kill(redis, signal.SIGKILL)
+        client.wait(job["id"], "succeeded")
