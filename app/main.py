@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 from app.api import problems
 from app.api.body_limit import BodyLimitMiddleware
+from app.api.documented import DocumentedAPI
 from app.api.routers import catalog, concepts, generations, health, jobs, lineages, users, versions
 from app.services.context import open_services
 from app.settings import Settings, get_settings
@@ -29,7 +30,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Palimpsest",
         version="1",
         description=_DESCRIPTION,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from app.api.problems import MEDIA_TYPE, problem_of
 from app.api.schemas.problems import Problem
 
@@ -41,3 +43,24 @@ READ_ONE = problems(401, 404, 422, 503)
 WRITE = problems(400, 401, 404, 409, 413, 422, 503)
 REMOVE = problems(401, 404, 422, 503)
 ADMIN = problems(403)
+
+
+class DocumentedAPI(FastAPI):
+    """FastAPI, which documents every model as `application/json`; problems have a media type of their own."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for methods in document["paths"].values():
+                for operation in methods.values():
+                    _correct_media_types(operation["responses"])
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
+def _correct_media_types(responses: dict[str, Any]) -> None:
+    for response in responses.values():
+        content = response.get("content", {})
+        if MEDIA_TYPE in content and "application/json" in content:
+            content[MEDIA_TYPE] |= content.pop("application/json")

@@ -11,9 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from app.domain.errors import StorageError
+from app.domain.errors import ConflictError, StorageError
 from app.domain.strategies import Fold, StrategyOptions
 
 Array = NDArray[np.float32]
@@ -50,6 +51,7 @@ def export_adapter(chain: Sequence[Link], kind: AdapterFormat, about: Mapping[st
     """The safetensors file of the chain's last version. The same chain gives the same bytes.
 
     Raises:
+        ConflictError: the chain's update is no product of factors.
         StorageError: an adapter is not of the format that workers write.
     """
     folded = _concatenate([_read(link.data) for link in surviving(chain)])
@@ -59,10 +61,19 @@ def export_adapter(chain: Sequence[Link], kind: AdapterFormat, about: Mapping[st
 
 
 def surviving(chain: Sequence[Link]) -> list[Link]:
-    """The links whose updates add up to D: within a run of a replacing strategy, only the last one."""
+    """The links whose updates add up to D: within a run of a replacing strategy, only the last one.
+
+    Raises:
+        ConflictError: they do not add up, since a link selects element by element between its update and earlier ones.
+    """
     kept: list[Link] = []
     previous: StrategyOptions | None = None
     for link in chain:
+        if link.strategy.fold is Fold.SELECT and kept:
+            raise ConflictError(
+                f"This version cannot be exported: strategy {link.strategy.name} selects weight by weight between its "
+                "update and the earlier ones, which makes an update of full rank, and an adapter file holds a low one."
+            )
         if link.strategy.fold is Fold.REPLACE and previous == link.strategy:
             kept.pop()
         kept.append(link)
@@ -78,7 +89,7 @@ def _read(data: bytes) -> dict[str, Factors]:
             name: Factors(tensors[_PREFIX + name + _A], np.float32(scale) * tensors[_PREFIX + name + _B])
             for name in modules
         }
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, SafetensorError) as error:
         raise StorageError("A stored adapter is not of the format that workers write.") from error
 
 

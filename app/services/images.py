@@ -75,10 +75,17 @@ def _open(upload: Upload, limits: ImageLimits) -> Image.Image:
 def _normalised(image: Image.Image, side: int) -> Image.Image:
     # JPEG decodes at a fraction of its size when asked before the pixels are read; a no-op for other formats.
     image.draft("RGB", (side, side))
-    image = _without_alpha(ImageOps.exif_transpose(image))
+    image = _without_alpha(_with_8_bits(ImageOps.exif_transpose(image)))
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Pillow would clip 16 bits at white instead of scaling them."""
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

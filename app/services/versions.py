@@ -83,6 +83,7 @@ async def export_version(services: Services, plan: ExportPlan, kind: AdapterForm
     """The whole version as one safetensors file: everything learned up to it, not its last task alone.
 
     Raises:
+        ConflictError: the version's update is no product of factors.
         StorageError: S3 failed.
     """
 
