@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load
 
 from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.test_up import running
+from tests.acceptance.up import running
 from tests.tiny_pipelines import write_tiny_sd
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.test_up import Up, running
+from tests.acceptance.up import Up, running
 from tests.tiny_pipelines import write_tiny_sd
 
 TRAINING = {"rank": 2, "steps": 200, "batch_size": 1}
