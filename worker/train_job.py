@@ -116,6 +116,7 @@ def _provenance(
         training=params.training,
         adapter_sha256=adapter.sha256,
         final_loss=trained.final_loss,
+        strategy_notes=dict(trained.notes),
         attempts=context.job.attempt,
         training_seconds=round(seconds, 3),
         machine=machine,

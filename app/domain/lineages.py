@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from app.domain.base import Value
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
@@ -25,7 +27,10 @@ class Machine(Value):
 
 
 class Provenance(Value):
-    """Everything that a version's adapter is a function of, and how it came about."""
+    """Everything that a version's adapter is a function of, and how it came about.
+
+    `strategy_notes` are figures that the strategy found out about its own start; docs/strategies.md names them.
+    """
 
     base_model: str
     base_fingerprint: str
@@ -36,6 +41,7 @@ class Provenance(Value):
     training: TrainingOptions
     adapter_sha256: str
     final_loss: float
+    strategy_notes: dict[str, float] = Field(default_factory=dict)
     attempts: int
     training_seconds: float
     machine: Machine

@@ -46,7 +46,10 @@ class TrainingOptions(Value):
     learning_rate: LearningRate = 2e-3
     batch_size: BatchSize = Field(6, description="Images per optimizer step, drawn with replacement.")
     resolution: Resolution = Field(64, description="Pixels of the square training images' side.")
-    seed: Seed = Field(0, description="Seeds initial factors, noise, timesteps and the order of images.")
+    seed: Seed = Field(
+        0,
+        description="With the version's place in its chain: seeds initial factors, noise, timesteps, order of images.",
+    )
     lr_scheduler: LrScheduler = LrScheduler.CONSTANT
     lr_warmup_steps: WarmupSteps = 0
     lr_step_rules: StepRules | None = Field(None, description="For piecewise_constant: 'factor:step,..,factor'.")

@@ -5,7 +5,7 @@ Version t of a lineage is the base with `W0 + D_t` in every adapted projection (
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +31,30 @@ class ChainLink:
 
 @dataclass(frozen=True)
 class LineageState:
-    """What a task may see of its parent version: D, the last task's link, and D where the last link's run began.
+    """What a task may see of its parent version: D, the last task's link, and what single strategies need beside them.
 
-    A *run* is a stretch of versions that train one adapter on and on (`naive`); `run_start` is D_b of the run that
-    the last link belongs to. A strategy whose every task starts an adapter of its own leaves it None.
+    A *run* is a stretch of versions that train one adapter on and on (`naive`); `run_start` is version b, where the
+    run that the last link belongs to began. A strategy whose every task starts an adapter of its own leaves it None.
+
+    `sum_of_a` is the sum of the A's (r x d_in) of all adapters that D is made of, for the basis `reference` of
+    `orthogonal_merge`. It is None for a module whose A's are not all of one rank.
     """
 
     update: Update
     last: ChainLink | None = None
-    run_start: Update | None = None
+    run_start: "LineageState | None" = None
+    sum_of_a: Mapping[str, Tensor | None] = field(default_factory=dict)
+
+    def followed_by(self, link: ChainLink, update: Update) -> "LineageState":
+        """The state of a version that puts an adapter of its own beside those before it, which makes D `update`."""
+        sums = dict(self.sum_of_a)
+        for name, factors in link.adapter.modules.items():
+            sums[name] = _sum_of_one_shape(sums[name], factors.a) if name in sums else factors.a
+        return LineageState(update, link, sum_of_a=sums)
+
+
+def _sum_of_one_shape(total: Tensor | None, a: Tensor) -> Tensor | None:
+    return total + a if total is not None and total.shape == a.shape else None
 
 
 BASE_STATE = LineageState(update={})

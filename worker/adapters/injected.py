@@ -44,16 +44,23 @@ class LiveAdapter:
         """A and B of each module in turn; the order is the same each time."""
         return [part for factors in self.modules.values() for part in (factors.a, factors.b)]
 
+    def trainable(self) -> list[nn.Parameter]:
+        """Those of the parameters that are trained, in their order."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
     def snapshot(self) -> Adapter:
         """A copy on the CPU."""
         return Adapter(self.scale, {name: factors.snapshot() for name, factors in self.modules.items()})
 
 
 @contextmanager
-def injected(denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float) -> Iterator[LiveAdapter]:
+def injected(
+    denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float, trains_a: bool = True
+) -> Iterator[LiveAdapter]:
     """Within it, `denoiser` computes `W x + (alpha / r) B A x` with trainable fp32 copies of `factors`, all of rank r.
 
-    Exactly the modules of `factors` are wrapped, and each is its former self again afterwards, also on an exception.
+    Without `trains_a` only B is trainable. Exactly the modules of `factors` are wrapped, and each is its former self
+    again afterwards, also on an exception.
 
     Raises:
         ValueError: the factors are not all of one rank.
@@ -67,7 +74,10 @@ def injected(denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float) 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths, init_lora_weights=False)
     tuner = LoraModel(denoiser, config, _NAME)
     try:
-        yield LiveAdapter(alpha / rank, {name: _live(denoiser, name, factors[name]) for name in sorted(factors)})
+        live = {name: _live(denoiser, name, factors[name]) for name in sorted(factors)}
+        for part in live.values():
+            part.a.requires_grad_(trains_a)
+        yield LiveAdapter(alpha / rank, live)
     finally:
         tuner.unload()
 

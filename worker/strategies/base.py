@@ -1,7 +1,7 @@
 """What a strategy is: how a task starts on top of its parent version, and how what it learned is consolidated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -16,10 +16,16 @@ Shapes = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Start:
-    """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors."""
+    """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors.
+
+    Without `trains_a`, A stays as it is and only B is trained. `notes` are figures about the start that go into the
+    version's provenance.
+    """
 
     beneath: Update
     factors: dict[str, Factors]
+    trains_a: bool = True
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 class Strategy(Protocol):

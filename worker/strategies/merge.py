@@ -28,4 +28,4 @@ class Merge:
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""
-        return LineageState(added(parent.update, adapter), last=ChainLink(self.options, adapter))
+        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))

@@ -5,14 +5,14 @@ frozen `W0 + D_b`, b being the version where the run began; so `D_t = D_b + s B_
 earlier versions do not count any more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import NaiveOptions
 from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, Update, added
+from worker.adapters.accumulated import ChainLink, LineageState, added
 from worker.adapters.factors import Adapter
 from worker.strategies.base import Shapes, Start, fresh_factors
 
@@ -31,12 +31,13 @@ class Naive:
         if running is None:
             return Start(parent.update, fresh_factors(shapes, training.rank, generator))
         _refuse_another_shape(running, shapes, training)
-        return Start(_run_start(parent), dict(running.modules))
+        return Start(_run_start(parent).update, dict(running.modules))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_b + s B A`."""
         beneath = _run_start(parent)
-        return LineageState(added(beneath, adapter), last=ChainLink(self.options, adapter), run_start=beneath)
+        link = ChainLink(self.options, adapter)
+        return replace(beneath.followed_by(link, added(beneath.update, adapter)), run_start=beneath)
 
 
 def _running_adapter(parent: LineageState) -> Adapter | None:
@@ -45,9 +46,9 @@ def _running_adapter(parent: LineageState) -> Adapter | None:
     return None
 
 
-def _run_start(parent: LineageState) -> Update:
+def _run_start(parent: LineageState) -> LineageState:
     if _running_adapter(parent) is None or parent.run_start is None:
-        return parent.update
+        return parent
     return parent.run_start
 
 

@@ -5,13 +5,17 @@ from typing import Any
 
 from app.domain.strategies import StrategyOptions
 from worker.strategies.base import Strategy
+from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
+from worker.strategies.orthogonal_merge import OrthogonalMerge
 
 # Each takes the options of its own name; the pairing is what the test holds.
 ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
     "naive": Naive,
     "merge": Merge,
+    "orthogonal_merge": OrthogonalMerge,
+    "magnitude": Magnitude,
 }
 
 

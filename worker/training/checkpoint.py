@@ -84,7 +84,8 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
         for n, parameter in enumerate(parameters):
             parameter.copy_(tensors[f"parameter.{n}"])
     state = session.optimizer.state_dict()
-    state["state"] = {n: {name: tensors[f"optimizer.{n}.{name}"] for name in _MOMENTS} for n in range(len(parameters))}
+    trained = range(len(session.adapter.trainable()))
+    state["state"] = {n: {name: tensors[f"optimizer.{n}.{name}"] for name in _MOMENTS} for n in trained}
     session.optimizer.load_state_dict(state)
     session.lr_scheduler.load_state_dict(json.loads(checkpoint.lr_state))
     # An lr_scheduler writes its rate into the optimizer only when it steps.

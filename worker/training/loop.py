@@ -1,6 +1,6 @@
 """Training one adapter: DreamBooth (arXiv 2208.12242) with LoRA, on top of whatever the strategy lays beneath.
 
-Every random number comes from the job's own CPU generator, in a fixed order; so at a fixed thread count the same job
+Every random number comes from the task's own CPU generator, in a fixed order; so at a fixed thread count the same job
 gives the same adapter on the CPU, bit for bit, however often it was interrupted.
 """
 
@@ -36,15 +36,18 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
     """
     digest = task_digest(base, task)
     checkpoint = None if resume_from is None else parse(resume_from, digest)
-    generator = torch.Generator().manual_seed(task.training.seed)
+    generator = task.generator()
     start = _start(base, task, generator)
     encoded = _encode(base, task, hooks, checkpoint)
     hooks.phase(Phase.TRAINING)
     alpha = task.training.alpha or task.training.rank
-    with applied(base.denoiser, start.beneath), injected(base.denoiser, start.factors, alpha) as adapter:
+    with (
+        applied(base.denoiser, start.beneath),
+        injected(base.denoiser, start.factors, alpha, start.trains_a) as adapter,
+    ):
         session = open_session(adapter, task.training, generator, base.device)
         final_loss = _Loop(base, task, hooks, digest, encoded).run(session, checkpoint)
-        trained = Trained(adapter.snapshot(), final_loss)
+        trained = Trained(adapter.snapshot(), final_loss, start.notes)
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained

@@ -28,7 +28,7 @@ class Session:
 
         If that norm is not finite, nothing is changed.
         """
-        parameters = self.adapter.parameters()
+        parameters = self.adapter.trainable()
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         norm = float(self.accelerator.clip_grad_norm_(parameters, max_grad_norm))
@@ -44,7 +44,7 @@ def open_session(
     """A session at step 0."""
     # The base is where it belongs already; accelerate is to move nothing.
     accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False, mixed_precision="no")
-    optimizer = make_optimizer(adapter.parameters(), training)
+    optimizer = make_optimizer(adapter.trainable(), training)
     lr_scheduler = make_lr_scheduler(optimizer, training)
     optimizer, lr_scheduler = accelerator.prepare(optimizer, lr_scheduler)
     return Session(accelerator, adapter, optimizer, lr_scheduler, generator)

@@ -1,8 +1,11 @@
 """What a training is given, what it reports while it runs, and what comes of it."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from PIL import Image
 
 from app.domain.jobs import Phase
@@ -10,6 +13,8 @@ from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.factors import Adapter
+
+_SEED_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,23 @@ class TrainingTask:
     chain: tuple[ChainLink, ...]
     adapted_modules: tuple[str, ...]
 
+    def generator(self) -> torch.Generator:
+        """The task's own source of randomness, on the CPU: a function of the seed and of the place in the chain.
+
+        A lineage's versions share one seed. From the seed alone every fresh A would start as the one before it did,
+        in its very directions, where the strategies want independent draws.
+        """
+        digest = hashlib.sha256(f"{self.training.seed}/{len(self.chain)}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:_SEED_BYTES], "little"))
+
 
 @dataclass(frozen=True)
 class Trained:
-    """The adapter of this task alone, and the loss of its last step."""
+    """The adapter of this task alone, the loss of its last step, and the strategy's notes for the provenance."""
 
     adapter: Adapter
     final_loss: float
+    notes: Mapping[str, float]
 
 
 class Hooks(Protocol):

@@ -15,7 +15,7 @@ from app.db.session import transaction
 from app.db.tables import Concept, Generation, GenerationImage, Job, Lineage, ObjectStatus, StoredObject, Version
 from app.domain.jobs import GenerateResult, JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
-from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
+from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import train_job
 from worker.adapters.factors import from_bytes
@@ -23,7 +23,7 @@ from worker.training.loop import train
 from worker.training.task import Trained
 
 
-@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions()])
+@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions()])
 def test_two_concepts_become_two_versions(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
     jobs = [world.train(lineage_id, name) for name in ("dog", "vase")]
@@ -37,6 +37,10 @@ def test_two_concepts_become_two_versions(world: World, strategy: StrategyOption
         assert version.parent_id == world.version(lineage_id, number - 1).id
         assert version.provenance is not None
         assert version.provenance.strategy == strategy
+        notes = (
+            {"energy_covered", "least_energy_covered"} if strategy.name == "orthogonal_merge" and number > 1 else set()
+        )
+        assert version.provenance.strategy_notes.keys() == notes
         assert from_bytes(world.adapter(lineage_id, number)).is_finite()
     with transaction(world.engine) as session:
         assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 2).id

@@ -66,6 +66,18 @@ def test_only_the_factors_are_trainable_and_nothing_stays() -> None:
     assert not any(parameter.requires_grad for parameter in denoiser.parameters())
 
 
+@pytest.mark.parametrize("trains_a", [True, False])
+def test_a_can_be_left_out_of_what_is_trained(trains_a: bool) -> None:
+    denoiser, adapter = tiny_base().denoiser, an_adapter(("to_q", "conv1"))
+    with injected(denoiser, adapter.modules, alpha=3.0, trains_a=trains_a) as live:
+        outputs_with_gradients = denoiser(torch.ones(1, 4, 8, 8), torch.tensor([3]), torch.ones(1, 5, 32)).sample
+        outputs_with_gradients.sum().backward()
+        assert all((factors.a.grad is not None) is trains_a for factors in live.modules.values())
+        assert all(factors.b.grad is not None for factors in live.modules.values())
+        trainable = {id(parameter) for parameter in denoiser.parameters() if parameter.requires_grad}
+        assert trainable == {id(parameter) for parameter in live.trainable()}
+
+
 def test_a_path_that_ends_another_path_wraps_only_itself() -> None:
     denoiser = nn.ModuleDict({"to_q": nn.Linear(3, 3), "inner": nn.ModuleDict({"to_q": nn.Linear(3, 3)})})
     adapter = random_adapter({"to_q": (3, 3)}, 1, 1.0, seed=0)

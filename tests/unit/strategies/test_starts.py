@@ -5,18 +5,21 @@ import pytest
 import torch
 
 from app.domain.errors import InvalidInputError
-from app.domain.strategies import MergeOptions, NaiveOptions
+from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalBasis, OrthogonalMergeOptions
 from app.domain.training import TrainingOptions
 from tests.unit.adapters.oracle import delta, random_adapter
 from worker.adapters.accumulated import BASE_STATE, ChainLink
 from worker.strategies.base import Start, Strategy
+from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
+from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
 
 SHAPES = {"to_q": (40, 600), "to_k": (30, 500)}
 TRAINING = TrainingOptions(rank=4)
-NAIVE, MERGE = Naive(NaiveOptions()), Merge(MergeOptions())
+NAIVE, MERGE, MAGNITUDE = Naive(NaiveOptions()), Merge(MergeOptions()), Magnitude(MagnitudeOptions())
+ORTHOGONAL = [OrthogonalMerge(OrthogonalMergeOptions(basis=basis, freeze_a=True)) for basis in OrthogonalBasis]
 
 
 def link(options: NaiveOptions | MergeOptions, seed: int, rank: int = 4, scale: float = 1.0) -> ChainLink:
@@ -34,7 +37,7 @@ def same_factors(one: Start, other: Start) -> bool:
     )
 
 
-@pytest.mark.parametrize("strategy", [NAIVE, MERGE])
+@pytest.mark.parametrize("strategy", [NAIVE, MERGE, MAGNITUDE, *ORTHOGONAL])
 def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(strategy: Strategy) -> None:
     begun = start(strategy)
     assert begun.beneath == {}
@@ -47,8 +50,12 @@ def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(
         assert torch.equal(factors.b, torch.zeros(d_out, 4))
 
 
-def test_the_first_task_is_the_same_for_both() -> None:
-    assert same_factors(start(NAIVE), start(MERGE))
+@pytest.mark.parametrize("strategy", [NAIVE, MAGNITUDE, *ORTHOGONAL])
+def test_the_first_task_is_the_same_for_all(strategy: Strategy) -> None:
+    begun = start(strategy)
+    assert same_factors(begun, start(MERGE))
+    assert begun.trains_a
+    assert begun.notes == {}
 
 
 def test_the_order_of_modules_does_not_matter() -> None:
@@ -58,9 +65,10 @@ def test_the_order_of_modules_does_not_matter() -> None:
     assert same_factors(one, other)
 
 
-def test_merge_starts_afresh_over_everything() -> None:
+@pytest.mark.parametrize("strategy", [MERGE, MAGNITUDE])
+def test_merge_and_magnitude_start_afresh_over_everything(strategy: Strategy) -> None:
     chain = (link(NaiveOptions(), 0), link(MergeOptions(), 1))
-    begun = start(MERGE, *chain)
+    begun = start(strategy, *chain)
     assert same_factors(begun, start(MERGE))
     for name in SHAPES:
         expected = sum(delta(one.adapter, name) for one in chain)

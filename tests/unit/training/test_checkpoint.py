@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
+from app.domain.strategies import MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
 from app.domain.training import LrScheduler, TrainingOptions
 from tests.tiny_pipelines import tiny_base
 from tests.unit.adapters.oracle import random_adapter
@@ -56,7 +56,7 @@ def test_at_any_step_with_any_lr_scheduler(lr_scheduler: LrScheduler) -> None:
     check_every_interruption(a_task(options(lr_scheduler)))
 
 
-@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions()])
+@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(freeze_a=True)])
 @pytest.mark.parametrize("parent", [NaiveOptions(), MergeOptions()])
 @pytest.mark.parametrize("adapted_modules", [("to_q", "to_out.0"), ("conv1", "to_v")])
 def test_at_any_step_with_any_strategy(

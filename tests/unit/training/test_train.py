@@ -1,6 +1,7 @@
 """What a training does, and what it leaves behind."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,19 @@ import torch
 from app.domain.base_models import Family
 from app.domain.errors import InvalidInputError, NotFiniteError
 from app.domain.jobs import Phase
-from app.domain.strategies import MergeOptions, NaiveOptions
+from app.domain.strategies import (
+    MagnitudeOptions,
+    MergeOptions,
+    NaiveOptions,
+    OrthogonalBasis,
+    OrthogonalMergeOptions,
+    StrategyOptions,
+)
 from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import PredictionType, tiny_base, write_tiny_sd
 from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import ChainLink, Update, applied
+from worker.adapters.factors import Adapter
 from worker.models.base import Base
 from worker.models.loading import load_base
 from worker.strategies.replay import replay
@@ -96,12 +105,14 @@ def test_the_first_loss_of_a_task_is_the_parents() -> None:
     """B = 0, so a fresh adapter over `W0 + D` changes nothing yet; and D really is beneath."""
     base = tiny_base()
     link = ChainLink(MergeOptions(), train(base, a_task(with_options(learning_rate=0.1)), Listener(), None).adapter)
+    nothing = Adapter(1.0, {name: replace(f, b=torch.zeros_like(f.b)) for name, f in link.adapter.modules.items()})
+    second = a_task(chain=(ChainLink(MergeOptions(), nothing),))
     over_parent, over_base = Listener(), Listener()
     train(base, a_task(chain=(link,)), over_parent, None)
-    train(base, a_task(), over_base, None)
+    train(base, second, over_base, None)
     with applied(base.denoiser, replay([link]).update):
         merged = Listener()
-        train(base, a_task(), merged, None)
+        train(base, second, merged, None)
     assert over_parent.losses == pytest.approx(merged.losses, rel=1e-5)
     assert over_parent.losses[0] != pytest.approx(over_base.losses[0], rel=1e-3)
 
@@ -115,6 +126,41 @@ def test_naive_goes_on_where_its_parent_stopped() -> None:
     for name, factors in parent.modules.items():
         np.testing.assert_allclose(child.modules[name].a, factors.a, atol=1e-8)
         np.testing.assert_allclose(child.modules[name].b, factors.b, atol=1e-8)
+
+
+def test_two_tasks_of_a_chain_draw_their_own_numbers_from_one_seed() -> None:
+    first = a_task()
+    second = replace(first, chain=(ChainLink(MergeOptions(), Adapter(1.0, {})),))
+    draws = [torch.randn(9, generator=task.generator()) for task in (first, second, first, second)]
+    assert torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[1], draws[3])
+    assert not torch.equal(draws[0], draws[1])
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [MagnitudeOptions(), *(OrthogonalMergeOptions(basis=basis, freeze_a=True) for basis in OrthogonalBasis)],
+)
+def test_a_first_task_gives_the_same_bytes_as_merge(strategy: StrategyOptions) -> None:
+    merged = train(tiny_base(), a_task(), Listener(), None)
+    trained = train(tiny_base(), a_task(strategy=strategy), Listener(), None)
+    assert file_of(trained) == file_of(merged)
+    assert trained.notes == {}
+
+
+def test_a_frozen_a_stays_orthogonal_while_b_learns() -> None:
+    base = tiny_base()
+    link = ChainLink(MergeOptions(), train(base, a_task(), Listener(), None).adapter)
+    frozen, free = (OrthogonalMergeOptions(freeze_a=freeze_a) for freeze_a in (True, False))
+    options = with_options(weight_decay=0.1)
+    trained, other = (train(base, a_task(options, own, (link,)), Listener(), None) for own in (frozen, free))
+    for name, d in replay([link]).update.items():
+        a, b = trained.adapter.modules[name].a, trained.adapter.modules[name].b
+        assert (a @ d.T).norm() <= 1e-6 * a.norm() * d.norm()
+        assert b.abs().max() > 0
+        assert not torch.equal(a, other.adapter.modules[name].a)
+    assert trained.notes == other.notes
+    assert trained.notes["energy_covered"] == pytest.approx(1)
 
 
 def test_alpha_scales_the_adapter() -> None:
