@@ -4,7 +4,6 @@ import torch
 from diffusers.optimization import get_scheduler
 from torch import nn
 
-from app.domain.errors import InvalidInputError
 from app.domain.training import TrainingOptions
 
 LrScheduler = torch.optim.lr_scheduler.LambdaLR
@@ -16,19 +15,12 @@ def make_optimizer(parameters: list[nn.Parameter], training: TrainingOptions) ->
 
 
 def make_lr_scheduler(optimizer: torch.optim.Optimizer, training: TrainingOptions) -> LrScheduler:
-    """The lr_scheduler of that name in `diffusers.optimization.get_scheduler`.
-
-    Raises:
-        InvalidInputError: it refuses these options.
-    """
-    try:
-        lr_scheduler: LrScheduler = get_scheduler(
-            training.lr_scheduler.value,
-            optimizer,
-            step_rules=training.lr_step_rules,
-            num_warmup_steps=training.lr_warmup_steps,
-            num_training_steps=training.steps,
-        )
-    except ValueError as error:
-        raise InvalidInputError(f"The lr_scheduler {training.lr_scheduler.value!r} refuses this: {error}") from error
+    """The lr_scheduler of that name in `diffusers.optimization.get_scheduler`; the options are such as it accepts."""
+    lr_scheduler: LrScheduler = get_scheduler(
+        training.lr_scheduler.value,
+        optimizer,
+        step_rules=training.lr_step_rules,
+        num_warmup_steps=training.lr_warmup_steps,
+        num_training_steps=training.steps,
+    )
     return lr_scheduler

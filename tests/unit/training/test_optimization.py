@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from app.domain.errors import InvalidInputError
 from app.domain.training import LrScheduler, TrainingOptions
 from tests.tiny_pipelines import tiny_base
 from tests.unit.adapters.oracle import random_adapter
@@ -56,10 +56,20 @@ def test_every_name_is_known() -> None:
         assert len(rates(options(name, warmup=2, rules=rules))) == STEPS
 
 
-def test_what_diffusers_refuses_is_told() -> None:
-    """Its polynomial ends at a rate of 1e-7 and wants to begin above it."""
-    with pytest.raises(InvalidInputError, match="'polynomial' refuses this"):
-        rates(TrainingOptions(learning_rate=1e-8, lr_scheduler=LrScheduler.POLYNOMIAL))
+@pytest.mark.parametrize(
+    "refused",
+    [
+        # Its polynomial ends at a rate of 1e-7 and wants to begin above it.
+        {"lr_scheduler": "polynomial", "learning_rate": 1e-8},
+        {"lr_scheduler": "piecewise_constant", "lr_step_rules": "10:0.5,1"},
+        {"lr_scheduler": "piecewise_constant", "lr_step_rules": "1.2.3"},
+        {"lr_scheduler": "piecewise_constant"},
+        {"lr_scheduler": "cosine", "lr_step_rules": "1:10,0.1"},
+    ],
+)
+def test_what_diffusers_would_refuse_is_refused_at_the_door(refused: dict[str, str | float]) -> None:
+    with pytest.raises(ValidationError):
+        TrainingOptions.model_validate(refused)
 
 
 def a_session_and_its_parameters(max_norm: float, gradient: float) -> tuple[float, list[torch.Tensor]]:
