@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,7 @@ from app.domain.keys import hash_key, new_key
 from app.settings import Settings
 from app.storage import ObjectStore
 
+_LOCK = 0x424F4F54
 _ADMIN = "admin"
 _MANIFEST = "palimpsest.json"
 
@@ -28,6 +29,8 @@ def bootstrap(settings: Settings) -> str | None:
     engine = _engine(settings)
     try:
         with transaction(engine) as session:
+            # Front ends that start at once take turns: only one of them creates the admin.
+            session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             _register_base_models(session, settings.base_models_dir)
             has_admin = session.scalar(select(User.id).where(User.is_admin, User.deleted_at.is_(None)).limit(1))
             return None if has_admin else _add_key(session, _admin(session))

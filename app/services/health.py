@@ -14,7 +14,8 @@ from app.services.context import Services
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 5.0
+# Shorter than the patience of who asks, or the answer comes too late.
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

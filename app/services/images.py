@@ -67,7 +67,8 @@ def _open(upload: Upload, limits: ImageLimits) -> Image.Image:
         raise _refusal(upload, f"not an image in one of the formats {', '.join(FORMATS)}") from error
     if image.width * image.height > limits.max_pixels:
         raise _refusal(upload, _too_many(limits))
-    if getattr(image, "n_frames", 1) > 1:
+    # MPO: a JPEG with further pictures behind it, as phones take them; the first one is the photo.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise _refusal(upload, "animated; a concept is made of still images")
     return image
 

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -90,6 +91,17 @@ def test_a_taken_name(server: Server, client: httpx.Client) -> None:
     before = server.contents()
     assert_problem(client.post("/v1/concepts", data=FIELDS, files=files(image())), 409, "rex")
     assert server.contents() == before
+
+
+def test_simultaneous_uploads_of_one_name(server: Server, client: httpx.Client) -> None:
+    before = server.contents()
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(
+            pool.map(lambda _: client.post("/v1/concepts", data=FIELDS, files=files(image(), image())), range(5))
+        )
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    added = {name: count - before[name] for name, count in server.contents().items() if count != before[name]}
+    assert added == {"concepts": 1, "concept_images": 2, "objects": 2, "the bucket": 2}
 
 
 @pytest.mark.usefixtures("nothing_left")

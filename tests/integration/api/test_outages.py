@@ -96,3 +96,15 @@ def test_without_postgres_it_says_so(settings: Settings, tmp_path: Path, closed_
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert "Retry-After" in answer.headers
         assert httpx.get(f"{url}/health/live").status_code == 200
+
+
+def test_the_unexpected_tells_nothing(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("app.services.users.measure_usage", break_down)
+    with running_server(settings, tmp_path) as server, server.client(server.admin_key) as client:
+        answer = client.get("/v1/me")
+        assert answer.status_code == 500
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert "secret" not in answer.text

@@ -79,6 +79,14 @@ def test_animations_are_refused(form: str) -> None:
         stored(saved(frames[0], form, save_all=True, append_images=frames[1:]))
 
 
+def test_a_phones_photo_is_its_first_picture() -> None:
+    pictures = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    pixel = stored(saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:])).getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    assert pixel[0] > 250
+    assert pixel[2] < 5
+
+
 def test_a_refusal_names_the_file() -> None:
     with pytest.raises(InvalidImageError) as refusal:
         stored(io.BytesIO(b"a text"))

@@ -1,0 +1,54 @@
+"""Strategies beyond plain merging, as a client meets them: their options, and what cannot be exported."""
+
+import httpx
+import pytest
+
+from tests.integration.api.inputs import BASE, new_concept, new_lineage
+from tests.integration.api.state import Server
+from tests.integration.api.worker_side import teach
+
+
+@pytest.mark.parametrize(
+    ("options", "filled_in"),
+    [
+        ({"name": "magnitude"}, {}),
+        ({"name": "orthogonal_merge"}, {"basis": "span", "freeze_a": False, "match_norm": False, "strict": False}),
+        (
+            {"name": "orthogonal_merge", "basis": "reference", "match_norm": True},
+            {"freeze_a": False, "strict": False},
+        ),
+    ],
+)
+def test_a_lineage_keeps_its_strategys_options(
+    client: httpx.Client, options: dict[str, object], filled_in: dict[str, object]
+) -> None:
+    answer = client.post("/v1/lineages", json={"name": "pets", "base_model": BASE, "strategy": options})
+    assert answer.status_code == 201
+    assert answer.json()["strategy"] == options | filled_in
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": "orthogonal_merge", "basis": "random"}, "'span', 'previous' or 'reference'"),
+        ({"name": "orthogonal_merge", "match_norm": True}, "match_norm goes with basis 'reference' only"),
+        ({"name": "orthogonal_merge", "basis": "reference", "strict": True}, "strict goes with the bases"),
+        ({"name": "magnitude", "basis": "span"}, "Extra inputs"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(client: httpx.Client, options: dict[str, object], said: str) -> None:
+    answer = client.post("/v1/lineages", json={"name": "pets", "base_model": BASE, "strategy": options})
+    assert answer.status_code == 422
+    assert said in answer.text
+
+
+def test_a_magnitude_version_is_exported_as_long_as_it_has_factors(server: Server, client: httpx.Client) -> None:
+    lineage = new_lineage(client, "magnitude")
+    for seed, name in enumerate(("rex", "tom")):
+        body = {"concept_id": new_concept(client, name)}
+        teach(server, client.post(f"/v1/lineages/{lineage}/versions", json=body).json(), seed)
+    assert client.get(f"/v1/lineages/{lineage}/versions/1/adapter").status_code == 200
+    refused = client.get(f"/v1/lineages/{lineage}/versions/2/adapter")
+    assert refused.status_code == 409
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "strategy magnitude selects weight by weight" in refused.json()["detail"]
