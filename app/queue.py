@@ -36,6 +36,8 @@ class WakeUps:
 
     def __init__(self, broker_url: str) -> None:
         self._celery = make_celery(broker_url)
+        # A worker waits for its broker; whoever only advises it does not, since the sweeper tries again.
+        self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def send(self, kind: JobKind) -> bool:
         """Advise one worker of the queue of `kind` to look for work; False when the broker is down."""
@@ -51,7 +53,7 @@ class WakeUps:
         """Whether the broker answers."""
         try:
             with self._celery.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, timeout=2)
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=2)
         except (OperationalError, OSError):
             return False
         return True
