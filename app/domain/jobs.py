@@ -22,8 +22,8 @@ class JobKind(StrEnum):
 class JobStatus(StrEnum):
     """Where a job stands. The terminal statuses never change.
 
-    A queued job may be claimed, canceled or, with a poisoned past, fail; a running one may end in any way, or go back to
-    the queue: after a failure worth another try, at a warm shutdown, or when its lease expires.
+    A queued job may be claimed or canceled. A running one may end in any way, or go back to the queue: after a failure
+    worth another try, at a warm shutdown, or when its lease expires.
     """
 
     QUEUED = "queued"
