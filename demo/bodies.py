@@ -1,9 +1,8 @@
 """The API's answers as far as the demo reads them; a client of its own, so it knows nothing of `app.api`."""
 
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 
 class Body(BaseModel):
@@ -140,4 +139,4 @@ class Generation(Body):
     seed: int
     steps: int
     guidance_scale: float
-    images: Annotated[tuple[Image, ...], Field(default=())]
+    images: tuple[Image, ...] = ()
