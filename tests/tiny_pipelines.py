@@ -9,7 +9,7 @@ from string import ascii_lowercase, digits
 from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from app.domain.base_models import BaseModelManifest, Family
@@ -20,7 +20,7 @@ PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
 RARE_TOKENS = ("zqa", "zqb", "zqc", "zqd", "zqe", "zqf")
 _WORDS = ("a", "photo", "of", "style", "image", "icon", "on", "background", "cat", "dog", "cup", "red", "blue")
-_TEXT_WIDTH = 32
+TEXT_WIDTH = 32
 _MAX_TOKENS = 24
 
 
@@ -29,7 +29,6 @@ def write_tiny_sd(folder: Path, prediction_type: PredictionType = "v_prediction"
 
     Pictures have 64 pixels a side, latents 4 channels of 8 x 8.
     """
-    tiny_sd(prediction_type).save_pretrained(folder, safe_serialization=True)
     manifest = BaseModelManifest(
         name="tiny-sd",
         family=Family.SD,
@@ -41,18 +40,24 @@ def write_tiny_sd(folder: Path, prediction_type: PredictionType = "v_prediction"
         neutral_prompts=("a photo of a cat",),
         license="Apache-2.0",
     )
-    (folder / "palimpsest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_base(folder, tiny_sd(prediction_type), manifest)
     return manifest
+
+
+def write_base(folder: Path, pipeline: DiffusionPipeline, manifest: BaseModelManifest) -> None:
+    """Write the pipeline's files, and the manifest beside them."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    (folder / "palimpsest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def tiny_sd(prediction_type: PredictionType = "v_prediction") -> StableDiffusionPipeline:
     """The pipeline itself, in fp32 on the CPU, with the same random weights each time."""
-    tokenizer = _tokenizer()
+    tokenizer = tiny_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return StableDiffusionPipeline(
-            vae=_vae(),
-            text_encoder=_text_encoder(tokenizer),
+            vae=tiny_vae(),
+            text_encoder=CLIPTextModel(tiny_text_config(tokenizer)).eval(),
             tokenizer=tokenizer,
             unet=_unet(),
             scheduler=_noise_scheduler(prediction_type),
@@ -68,7 +73,7 @@ def tiny_base(prediction_type: PredictionType = "v_prediction") -> StableDiffusi
     return StableDiffusionBase(tiny_sd(prediction_type), fingerprint=f"tiny-sd {prediction_type}")
 
 
-def _tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer(**special_tokens: str) -> CLIPTokenizer:
     """A CLIP byte-pair tokenizer that spells unknown words, and has a token of its own for each known one."""
     characters = ascii_lowercase + digits + "-,.'"
     entries = ["<|startoftext|>", "<|endoftext|>", *characters, *(f"{character}</w>" for character in characters)]
@@ -82,25 +87,28 @@ def _tokenizer() -> CLIPTokenizer:
             merges.append((left, f"{word[-1]}</w>"))
     entries += ["".join(pair) for pair in merges]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys(entries))}
-    return CLIPTokenizer(vocab=vocabulary, merges=list(dict.fromkeys(merges)), model_max_length=_MAX_TOKENS)
+    distinct = list(dict.fromkeys(merges))
+    return CLIPTokenizer(vocab=vocabulary, merges=distinct, model_max_length=_MAX_TOKENS, **special_tokens)
 
 
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    config = CLIPTextConfig(
+def tiny_text_config(tokenizer: CLIPTokenizer, **changes: str | int) -> CLIPTextConfig:
+    """A text encoder of two layers for that tokenizer."""
+    return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=_TEXT_WIDTH,
-        intermediate_size=2 * _TEXT_WIDTH,
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=_MAX_TOKENS,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **changes,
     )
-    return CLIPTextModel(config).eval()
 
 
-def _vae() -> AutoencoderKL:
+def tiny_vae(**changes: float) -> AutoencoderKL:
+    """Pictures of 64 pixels a side to latents of 8, as all Stable Diffusion VAEs shrink them."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -109,6 +117,7 @@ def _vae() -> AutoencoderKL:
         latent_channels=4,
         norm_num_groups=2,
         sample_size=64,
+        **changes,
     ).eval()
 
 
@@ -123,7 +132,7 @@ def _unet() -> UNet2DConditionModel:
         layers_per_block=1,
         norm_num_groups=4,
         attention_head_dim=2,
-        cross_attention_dim=_TEXT_WIDTH,
+        cross_attention_dim=TEXT_WIDTH,
     ).eval()
 
 

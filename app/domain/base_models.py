@@ -12,9 +12,10 @@ BaseModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-
 
 
 class Family(StrEnum):
-    """The pipeline class that loads the base: `StableDiffusionPipeline`."""
+    """The pipeline class that loads the base: `StableDiffusionPipeline` or `StableDiffusionXLPipeline`."""
 
     SD = "sd"
+    SDXL = "sdxl"
 
 
 class BaseModelManifest(Value):

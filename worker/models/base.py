@@ -2,11 +2,11 @@
 
 A family owns everything about its noise schedule: what a timestep is, how noise is added, what the model is to
 predict. So a flow-matching transformer (continuous timesteps, velocity targets) is another implementation, not
-another loop. What a family's denoiser wants beside the prompt (SDXL's sizes, for instance) it derives in `predict`
-from the latents' shape.
+another loop. What a family's denoiser wants beside the prompt it takes from `encode_framings` in training, and derives
+in `predict` where it was told nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,21 @@ class Conditioning:
     def rows(self, indices: Tensor) -> "Conditioning":
         """The conditioning of a batch: row `indices[n]` for its element n."""
         return Conditioning({name: tensor[indices.to(tensor.device)] for name, tensor in self.tensors.items()})
+
+    def beside(self, other: "Conditioning") -> "Conditioning":
+        """Both at once: row n is what the two say of element n."""
+        return Conditioning({**self.tensors, **other.tensors})
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a square training picture was cut from its original, in pixels.
+
+    `original_size` is (height, width); `crop_top_left` is (top, left) in the original as scaled for the crop.
+    """
+
+    original_size: tuple[int, int]
+    crop_top_left: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,9 @@ class Base(Protocol):
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """One row per prompt."""
+
+    def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:
+        """What the denoiser is told, beside the prompt, of how pictures were cut: one row each, or no tensors."""
 
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         """The latents of `pixels` (N x 3 x H x W, in [-1, 1])."""

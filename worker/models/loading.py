@@ -1,11 +1,11 @@
-"""Loading a base model by its family; a new family is one file and one line in `_FAMILIES`."""
+"""Loading a base model by its family; a new family is one file and one entry in `_FAMILIES`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
@@ -14,6 +14,7 @@ from worker.models import files
 from worker.models.base import Base
 from worker.models.errors import BaseModelError
 from worker.models.sd import StableDiffusionBase
+from worker.models.sdxl import StableDiffusionXLBase
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ _FAMILIES: dict[Family, _FamilyLoader] = {
         components=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
         wrap=StableDiffusionBase,
         left_out=("safety_checker", "feature_extractor", "image_encoder"),
+    ),
+    Family.SDXL: _FamilyLoader(
+        pipeline=StableDiffusionXLPipeline,
+        components=("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"),
+        wrap=StableDiffusionXLBase,
+        left_out=("feature_extractor", "image_encoder"),
     ),
 }
 

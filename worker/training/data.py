@@ -11,13 +11,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from worker.models.base import Base, Conditioning, LatentDistribution
+from worker.models.base import Base, Conditioning, Framing, LatentDistribution
 from worker.training.task import TrainingTask
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The images' latent distributions, N rows, and the instance prompt's conditioning, one row."""
+    """Latent distributions, and the instance prompt's conditioning with the framing: N rows each, one per image."""
 
     latents: LatentDistribution
     conditioning: Conditioning
@@ -31,6 +31,13 @@ def pixels(image: Image.Image, resolution: int) -> Tensor:
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).to(torch.float32) / 127.5 - 1
 
 
+def framing(image: Image.Image, resolution: int) -> Framing:
+    """What `pixels` does to the image."""
+    scale = resolution / min(image.size)
+    left, top = (round((side - min(image.size)) * scale / 2) for side in image.size)
+    return Framing((image.height, image.width), (top, left))
+
+
 def encode(base: Base, task: TrainingTask, on_image: Callable[[], None]) -> Encoded:
     """Encode image by image, so that memory does not grow with their number."""
     parts = []
@@ -38,4 +45,6 @@ def encode(base: Base, task: TrainingTask, on_image: Callable[[], None]) -> Enco
         parts.append(base.encode_images(pixels(image, task.training.resolution).unsqueeze(0)))
         on_image()
     latents = LatentDistribution(torch.cat([part.mean for part in parts]), torch.cat([part.std for part in parts]))
-    return Encoded(latents, base.encode_prompts([task.instance_prompt]))
+    framings = base.encode_framings([framing(image, task.training.resolution) for image in task.images])
+    prompt = base.encode_prompts([task.instance_prompt]).rows(torch.zeros(len(task.images), dtype=torch.long))
+    return Encoded(latents, prompt.beside(framings))

@@ -105,6 +105,6 @@ class _Loop:
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         timesteps = self.base.sample_timesteps(size, generator)
         noisy = self.base.add_noise(latents, noise, timesteps)
-        conditioning = self.encoded.conditioning.rows(torch.zeros(size, dtype=torch.long))
+        conditioning = self.encoded.conditioning.rows(indices)
         model_pred = self.base.predict(noisy, timesteps, conditioning)
         return F.mse_loss(model_pred.float(), self.base.target(latents, noise, timesteps).float())

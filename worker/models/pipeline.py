@@ -1,0 +1,75 @@
+"""A base that is a diffusers pipeline: what families share, whatever their denoiser and their noise schedule are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback
+
+
+class PipelineBase:
+    """All of a `worker.models.base.Base` but its prompts, its noise schedule and its prediction."""
+
+    def __init__(self, pipeline: Any, denoiser: nn.Module, fingerprint: str) -> None:
+        self.pipeline = pipeline
+        self.denoiser = denoiser
+        self.fingerprint = fingerprint
+        for component in pipeline.components.values():
+            if isinstance(component, nn.Module):
+                component.requires_grad_(False).eval()
+        pipeline.set_progress_bar_config(disable=True)
+        # Asked once: adapters in training put parameters of another precision into the denoiser.
+        weights = next(denoiser.parameters())
+        self.device, self.dtype = weights.device, weights.dtype
+
+    def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:  # noqa: ARG002
+        """Nothing: most denoisers see the prompt alone."""
+        return Conditioning({})
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        vae = self.pipeline.vae
+        gaussian = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        scaling = vae.config.scaling_factor
+        return LatentDistribution(gaussian.mean * scaling, gaussian.std * scaling)
+
+    @torch.no_grad()
+    def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
+        latents = self.pipeline(
+            sampling.prompt,
+            height=sampling.resolution,
+            width=sampling.resolution,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance_scale,
+            negative_prompt=sampling.negative_prompt,
+            latents=self._initial_noise(sampling.resolution, generator),
+            generator=generator,
+            output_type="latent",
+            callback_on_step_end=_reporting(on_step),
+        ).images
+        return self._decode(latents)
+
+    def _initial_noise(self, resolution: int, generator: torch.Generator) -> Tensor:
+        # Drawn in fp32 whatever the base's precision: in another dtype the same seed draws other numbers.
+        side = resolution // self.pipeline.vae_scale_factor
+        noise = torch.randn((1, self.pipeline.vae.config.latent_channels, side, side), generator=generator)
+        return noise.to(self.device, self.dtype)
+
+    def _decode(self, latents: Tensor) -> Image.Image:
+        vae = self.pipeline.vae
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        image: Image.Image = self.pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
+        return image
+
+
+def _reporting(on_step: StepCallback) -> Callable[..., Mapping[str, Tensor]]:
+    """The pipeline's own callback for `on_step`; it changes no tensor."""
+
+    def on_step_end(pipeline: Any, step: int, _timestep: int, _tensors: object) -> dict[str, Tensor]:
+        on_step(step + 1, pipeline.num_timesteps)
+        return {}
+
+    return on_step_end

@@ -1,0 +1,49 @@
+"""The `sdxl` family: `StableDiffusionXLPipeline` (arXiv 2307.01952).
+
+Its UNet sees two text encoders' states side by side, and with the timestep the second one's pooled state and six sizes:
+it was trained on pictures of all sizes and crops, and told of each how large its original was and where it was cut
+(section 2.2 there). So it can learn from a blown-up or cropped picture without learning to draw such.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worker.models.base import Conditioning, Framing
+from worker.models.unet import UNetBase
+
+
+class StableDiffusionXLBase(UNetBase):
+    """A `worker.models.base.Base` over two text encoders, a UNet and a VAE."""
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """Token states of both encoders (N x tokens x 2048 in SDXL 1.0), and the pooled state (N x 1280)."""
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
+            prompts, device=self.device, do_classifier_free_guidance=False
+        )
+        return Conditioning({"encoder_hidden_states": embeds, "text_embeds": pooled})
+
+    def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:
+        """N x 4: height and width of the original, top and left of the crop."""
+        rows = [(*framing.original_size, *framing.crop_top_left) for framing in framings]
+        return Conditioning({"framing": torch.tensor(rows, device=self.device)})
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        added = {
+            "text_embeds": conditioning.tensors["text_embeds"],
+            "time_ids": self._time_ids(noisy, conditioning.tensors.get("framing")),
+        }
+        return self._run_unet(noisy, timesteps, conditioning, added)
+
+    def _time_ids(self, noisy: Tensor, framing: Tensor | None) -> Tensor:
+        """N x 6: the framing, then height and width of what is drawn, in pixels.
+
+        Without a framing it is that of an original of this very size, as the pipeline has it when it samples.
+        """
+        size = torch.tensor(noisy.shape[-2:], device=self.device) * self.pipeline.vae_scale_factor
+        target = size.expand(len(noisy), 2)
+        if framing is None:
+            framing = torch.cat([target, torch.zeros_like(target)], dim=1)
+        return torch.cat([framing, target], dim=1)

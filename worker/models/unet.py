@@ -1,0 +1,58 @@
+"""What the families with a UNet share: diffusion over discrete timesteps (DDPM, arXiv 2006.11239)."""
+
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from worker.models.base import Conditioning
+from worker.models.errors import BaseModelError
+from worker.models.pipeline import PipelineBase
+
+
+class UNetBase(PipelineBase):
+    """All of a `worker.models.base.Base` but its prompts and its prediction, with any of three prediction types."""
+
+    def __init__(self, pipeline: Any, fingerprint: str) -> None:
+        super().__init__(pipeline, pipeline.unet, fingerprint)
+        self.noise_scheduler = _trained_schedule(pipeline.scheduler)
+
+    def sample_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(self.noise_scheduler.config.num_train_timesteps, (count,), generator=generator)
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        noisy: Tensor = self.noise_scheduler.add_noise(latents, noise, timesteps)
+        return noisy
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Epsilon: the noise (arXiv 2006.11239). v: alpha noise - sigma latents (arXiv 2202.00512). Sample: latents."""
+        match self.noise_scheduler.config.prediction_type:
+            case "epsilon":
+                return noise
+            case "v_prediction":
+                velocity: Tensor = self.noise_scheduler.get_velocity(latents, noise, timesteps)
+                return velocity
+            case "sample":
+                return latents
+            case other:
+                raise ValueError(f"unknown prediction type {other!r}")
+
+    def _run_unet(
+        self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning, added: dict[str, Tensor] | None
+    ) -> Tensor:
+        embeds = conditioning.tensors["encoder_hidden_states"]
+        inputs = (noisy.to(self.dtype), timesteps.to(self.device), embeds)
+        model_pred: Tensor = self.pipeline.unet(*inputs, added_cond_kwargs=added, return_dict=False)[0]
+        return model_pred
+
+
+def _trained_schedule(sampler: Any) -> DDPMScheduler:
+    """The schedule that was trained on: pipelines carry samplers of many kinds, and those of DDPM know its betas.
+
+    Raises:
+        BaseModelError: the sampler is of another kind of schedule (EDM's, flow matching's).
+    """
+    if "beta_schedule" not in sampler.config:
+        raise BaseModelError(f"The base model's noise schedule, {type(sampler).__name__}, is not that of its family.")
+    return DDPMScheduler.from_config(sampler.config)
