@@ -19,7 +19,7 @@ from worker.pretraining.vae import LATENT_CHANNELS
 _BATCH = 64
 _WIDTH = 192
 _SNR_CAP = 5.0
-_MUON_LEARNING_RATE = 0.01
+_MUON_LEARNING_RATE = 0.02
 _ADAM_LEARNING_RATE = 2e-3
 
 

@@ -1,28 +1,66 @@
 """Muon for matrices and convolution kernels, AdamW for the rest.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) steps along the orthogonalised momentum. On the
-trial of this VAE it was 6 dB ahead of AdamW after a minute. PyTorch's own takes 2-D parameters only, so kernels are
-shown to it as flattened views of the same storage.
+trial of the autoencoder it was 6 dB ahead of AdamW after a minute.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+# The quintic of the post: it pulls every singular value to about 1 in five turns, not to exactly 1.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_TURNS = 5
 
 
-class FlattenedMuon(torch.optim.Muon):
-    """`torch.optim.Muon` over parameters of two or more dimensions, each seen as (outputs, everything else)."""
+class Muon(torch.optim.Optimizer):
+    """`torch.optim.Muon`, with two differences that matter here.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        self._parameters = list(parameters)
-        self._views = [nn.Parameter(p.data.view(p.shape[0], -1)) for p in self._parameters]
-        super().__init__(self._views, lr=lr, momentum=0.95, weight_decay=0.0)
+    A kernel counts as the matrix (outputs, everything else); and matrices of one shape are orthogonalised as one batch,
+    which on this CPU in bf16 is fifteen times as fast as one after the other.
+    """
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for parameter, view in zip(self._parameters, self._views, strict=True):
-            view.grad = None if parameter.grad is None else parameter.grad.view_as(view)
-        super().step(closure)
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None, "the loss is computed before the step"
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape.setdefault((parameter.shape[0], parameter[0].numel()), []).append(parameter)
+            for shape, parameters in by_shape.items():
+                self._step_alike(shape, parameters, group["lr"], group["momentum"])
+
+    def _step_alike(self, shape: tuple[int, int], parameters: list[nn.Parameter], lr: float, momentum: float) -> None:
+        updates = []
+        for parameter in parameters:
+            gradient = parameter.grad
+            assert gradient is not None
+            average = self.state[parameter].setdefault("momentum", torch.zeros_like(gradient))
+            average.lerp_(gradient, 1 - momentum)
+            # Nesterov's: a step ahead of the average.
+            updates.append(gradient.lerp(average, momentum).view(shape))
+        rate = lr * math.sqrt(max(1.0, shape[0] / shape[1]))
+        for parameter, direction in zip(parameters, orthogonalise(torch.stack(updates)), strict=True):
+            parameter.add_(direction.view_as(parameter).to(parameter.dtype), alpha=-rate)
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """(n, rows, columns) -> bf16 matrices with the same singular vectors and all singular values near 1."""
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    if tall:
+        x = x.mT
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_TURNS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    return x.mT if tall else x
 
 
 def split_optimizers(
@@ -33,5 +71,4 @@ def split_optimizers(
     matrices = [p for p in model.parameters() if p.ndim >= 2 and min(p.shape[:2]) > 3 and id(p) not in excluded]
     chosen = {id(parameter) for parameter in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    adam = torch.optim.AdamW(rest, adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
-    return [FlattenedMuon(matrices, muon_lr), adam]
+    return [Muon(matrices, muon_lr), torch.optim.AdamW(rest, adam_lr, betas=(0.9, 0.95), weight_decay=0.0)]

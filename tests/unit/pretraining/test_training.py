@@ -67,10 +67,3 @@ def test_a_schedule_ends_by_steps_or_by_the_clock() -> None:
     schedule = Schedule(total_steps=100, total_seconds=60.0)
     assert schedule.progress(step=50, seconds=15.0) == 0.5
     assert schedule.progress(step=10, seconds=60.0) == 1.0
-
-
-def test_each_parameter_has_one_optimizer() -> None:
-    model = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 8), nn.LayerNorm(8))
-    muon, adam = split_optimizers(model, 0.02, 1e-3, adam_only=model[0].parameters())
-    assert sum(p.numel() for p in muon.param_groups[0]["params"]) == 64
-    assert sum(p.numel() for p in adam.param_groups[0]["params"]) == 80 + 8 + 16
