@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_swagger import patch_fastapi
 
 from app.api import problems
 from app.api.body_limit import BodyLimitMiddleware
@@ -36,7 +37,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    # FastAPI's own page loads Swagger UI from a CDN; this one works without the internet, and keeps no key.
+    patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"displayRequestDuration": True})
     problems.install(app)
     app.add_middleware(BodyLimitMiddleware, max_multipart_bytes=settings.max_body_bytes)
     for module in (concepts, lineages, versions, generations, jobs, catalog, users, health):

@@ -1,5 +1,6 @@
 """`/openapi.json` shows every route with examples, and `/docs` shows it to people."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,4 +111,9 @@ def test_operation_ids_are_unique() -> None:
 
 def test_the_documentation_is_served(server: Server) -> None:
     assert httpx.get(f"{server.url}/openapi.json").json()["info"]["title"] == "Palimpsest"
-    assert "swagger-ui" in httpx.get(f"{server.url}/docs").text
+    page = httpx.get(f"{server.url}/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert address.startswith(server.url), "the page must work without the internet"
+        assert httpx.get(address).status_code == 200, address
