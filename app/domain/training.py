@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from app.domain.base import Value
 
@@ -76,7 +76,7 @@ class TrainingOptions(Value):
         Raises:
             pydantic.ValidationError: the combination is not valid.
         """
-        return TrainingOptions.model_validate(self.model_dump() | overrides.model_dump(exclude_unset=True))
+        return TrainingOptions.model_validate(self.model_dump() | overrides.model_dump())
 
 
 class TrainingOverrides(Value):
@@ -95,3 +95,8 @@ class TrainingOverrides(Value):
     max_grad_norm: GradNorm = 1.0
     weight_decay: WeightDecay = 0.0
     adapted_modules: ModuleNames | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_set(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without what is inherited: read back from JSON, a default written out would override."""
+        return {name: value for name, value in serialize(self).items() if name in self.model_fields_set}

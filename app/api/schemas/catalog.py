@@ -62,7 +62,9 @@ class NewBaseModelBody(Value):
         }
     )
 
-    source: Text = Field(min_length=1, max_length=1000, description="The folder of the pipeline, as workers see it.")
+    source: Text = Field(
+        min_length=1, max_length=1000, description="The folder of the pipeline, as workers see it, or its hub id."
+    )
     manifest: BaseModelManifest
 
 
