@@ -1,6 +1,5 @@
 """Jobs from their row to what they publish, on the real services and a tiny pipeline."""
 
-import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,12 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from PIL import Image
 from sqlalchemy import func, update
 
 from app.db.session import transaction
-from app.db.tables import Concept, Generation, GenerationImage, Job, Lineage, ObjectStatus, StoredObject, Version
-from app.domain.jobs import GenerateResult, JobKind, JobStatus, TrainResult
+from app.db.tables import Concept, Generation, Job, Lineage, ObjectStatus, Version
+from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
 from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
 from tests.integration.worker.world import KINDS, TRAINING, World
@@ -74,28 +72,14 @@ def test_pictures_carry_their_provenance(world: World) -> None:
     job_id = world.generate(lineage_id, 1)
     world.runner().run_until_idle(KINDS)
 
-    job = world.job(job_id)
-    assert job.status is JobStatus.SUCCEEDED
-    assert isinstance(job.result, GenerateResult)
-    pictures = _pictures(world, job.result.generation_id)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    pictures = world.pictures(job_id)
     assert [picture.size for picture in pictures] == [(64, 64)] * 2
     stories = [json.loads(str(picture.info["palimpsest"])) for picture in pictures]
     assert [story["seed"] for story in stories] == ["11", "12"]
     provenance = world.version(lineage_id, 1).provenance
     assert provenance is not None
     assert {story["adapter_sha256"] for story in stories} == {provenance.adapter_sha256}
-
-
-def _pictures(world: World, generation_id: UUID) -> list[Image.Image]:
-    with transaction(world.engine) as session:
-        rows = (
-            session.query(StoredObject)
-            .join(GenerationImage, GenerationImage.object_id == StoredObject.id)
-            .filter(GenerationImage.generation_id == generation_id)
-            .order_by(GenerationImage.position)
-            .all()
-        )
-    return [Image.open(io.BytesIO(world.store.get(row))) for row in rows]
 
 
 def test_versions_draw_differently_and_the_base_is_left_as_it_was(world: World) -> None:
@@ -105,15 +89,9 @@ def test_versions_draw_differently_and_the_base_is_left_as_it_was(world: World) 
     runner.run_until_idle(KINDS)
     jobs = [world.generate(lineage_id, number) for number in (0, 1, 0)]
     runner.run_until_idle(KINDS)
-    before, taught, after = (_first_picture(world, job_id) for job_id in jobs)
+    before, taught, after = (world.pictures(job_id)[0].tobytes() for job_id in jobs)
     assert before == after
     assert before != taught
-
-
-def _first_picture(world: World, job_id: UUID) -> bytes:
-    result = world.job(job_id).result
-    assert isinstance(result, GenerateResult)
-    return _pictures(world, result.generation_id)[0].tobytes()
 
 
 def test_a_lineages_jobs_run_first_in_first_out_also_during_a_backoff(world: World) -> None:

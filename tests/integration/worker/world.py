@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +17,7 @@ from app.db.tables import (
     Concept,
     ConceptImage,
     Generation,
+    GenerationImage,
     Job,
     Lineage,
     ObjectStatus,
@@ -23,6 +25,7 @@ from app.db.tables import (
     User,
     Version,
 )
+from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind, TrainParams
 from app.domain.lineages import VersionStatus
@@ -54,21 +57,23 @@ class World:
     engine: Engine
     store: ObjectStore
     user_id: UUID
-    tokens: tuple[str, ...]
+    base_model: BaseModelManifest
     shutdown: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def create(cls, settings: Settings, base: Path) -> "World":
-        """One user, and the tiny base registered."""
+    def create(
+        cls, settings: Settings, base: Path, write: Callable[[Path], BaseModelManifest] = write_tiny_sd
+    ) -> "World":
+        """One user, and the tiny base that `write` writes registered."""
         assert settings.database_url is not None
         engine = make_engine(settings.database_url)
-        manifest = write_tiny_sd(base)
+        manifest = write(base)
         with transaction(engine) as session:
             user = User(name="ada")
             session.add_all([user, BaseModelRow(name=manifest.name, source=str(base), manifest=manifest)])
         # One thread: a second one only waits for the first in matrices this small.
         settings = settings.model_copy(update={"torch_threads": 1})
-        return cls(settings, engine, ObjectStore(settings), user.id, manifest.rare_tokens)
+        return cls(settings, engine, ObjectStore(settings), user.id, manifest)
 
     def runner(self, **changes: float) -> Runner:
         """A worker on the same services, with some settings changed."""
@@ -98,7 +103,7 @@ class World:
             lineage = Lineage(
                 user_id=self.user_id,
                 name="line",
-                base_model="tiny-sd",
+                base_model=self.base_model.name,
                 strategy=strategy or MergeOptions(),
                 training=TRAINING,
             )
@@ -115,7 +120,8 @@ class World:
         concept_id = self.concept(name)
         with transaction(self.engine) as session:
             lineage = session.get_one(Lineage, lineage_id)
-            token = self.tokens[session.query(Job).count() % len(self.tokens)]
+            tokens = self.base_model.rare_tokens
+            token = tokens[session.query(Job).count() % len(tokens)]
             taught = TaughtConcept(name=name, kind=ConceptKind.OBJECT, class_noun="toy", token=token)
             params = TrainParams(concept_id=concept_id, taught=taught, strategy=lineage.strategy, training=training)
             return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
@@ -152,7 +158,7 @@ class World:
         job = Job(
             user_id=self.user_id,
             lineage_id=lineage_id,
-            base_model="tiny-sd",
+            base_model=self.base_model.name,
             kind=kind,
             params=params,
             result=result,
@@ -178,6 +184,20 @@ class World:
         with transaction(self.engine) as session:
             row = session.get_one(StoredObject, self.version(lineage_id, number).adapter_object_id)
         return self.store.get(row)
+
+    def pictures(self, job_id: UUID) -> list[Image.Image]:
+        """What a generate job has published."""
+        result = self.job(job_id).result
+        assert isinstance(result, GenerateResult)
+        with transaction(self.engine) as session:
+            query = (
+                select(StoredObject)
+                .join(GenerationImage, GenerationImage.object_id == StoredObject.id)
+                .where(GenerationImage.generation_id == result.generation_id)
+                .order_by(GenerationImage.position)
+            )
+            rows = session.scalars(query).all()
+        return [Image.open(io.BytesIO(self.store.get(row))) for row in rows]
 
     def objects(self, status: ObjectStatus) -> int:
         """How many objects have that status."""

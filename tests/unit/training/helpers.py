@@ -9,9 +9,10 @@ from PIL import Image
 from app.domain.jobs import Phase
 from app.domain.strategies import MergeOptions, StrategyOptions
 from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink
+from worker.adapters.accumulated import ChainLink, Update, applied
 from worker.adapters.factors import to_bytes
 from worker.models.base import Base
+from worker.training.data import encode
 from worker.training.task import Trained, TrainingTask
 
 OPTIONS = TrainingOptions(rank=2, steps=5, batch_size=2, learning_rate=1e-2, seed=3)
@@ -79,3 +80,20 @@ def same_weights(base: Base, before: dict[str, torch.Tensor]) -> bool:
     """Whether the denoiser has these weights and no others, bit for bit."""
     now = base.denoiser.state_dict()
     return list(now) == list(before) and all(torch.equal(now[name], before[name]) for name in before)
+
+
+def fixed_loss(base: Base, task: TrainingTask, update: Update) -> float:
+    """The mean loss of the task's images over fixed noises and timesteps, under the base with `update`."""
+    encoded = encode(base, task, lambda: None)
+    generator = torch.Generator().manual_seed(99)
+    losses = []
+    with applied(base.denoiser, update), torch.no_grad():
+        for timestep in range(50, 1000, 200):
+            rows = torch.tensor([0, 1] * 4)
+            latents = encoded.latents.rows(rows).mean
+            noise = torch.randn(latents.shape, generator=generator)
+            timesteps = torch.full((8,), timestep)
+            noisy = base.add_noise(latents, noise, timesteps)
+            model_pred = base.predict(noisy, timesteps, encoded.conditioning.rows(rows))
+            losses.append(float((model_pred - base.target(latents, noise, timesteps)).square().mean()))
+    return sum(losses) / len(losses)

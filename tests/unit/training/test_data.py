@@ -7,7 +7,8 @@ from PIL import Image
 
 from tests.tiny_pipelines import tiny_base
 from tests.unit.training.helpers import a_task
-from worker.training.data import encode, pixels
+from worker.models.base import Framing
+from worker.training.data import encode, framing, pixels
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("RGB", (255, 0, 127)), ("L", 255), ("P", 0), ("RGBA", (0, 0, 0, 255))])
@@ -27,6 +28,25 @@ def test_the_middle_is_kept() -> None:
     image = Image.new("RGB", (300, 100), "black")
     image.paste("white", (100, 0, 200, 100))
     assert torch.equal(pixels(image, 100), torch.ones(3, 100, 100))
+
+
+@pytest.mark.parametrize(
+    ("size", "cut"),
+    [
+        ((300, 100), Framing((100, 300), (0, 64))),
+        ((100, 300), Framing((300, 100), (64, 0))),
+        ((32, 32), Framing((32, 32), (0, 0))),
+        ((65, 64), Framing((64, 65), (0, 0))),
+    ],
+)
+def test_the_framing_says_how_the_middle_was_cut(size: tuple[int, int], cut: Framing) -> None:
+    assert framing(Image.new("RGB", size), 64) == cut
+
+
+def test_the_framing_is_where_the_pixels_are_from() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 130, 3), dtype=np.uint8))
+    top, left = framing(image, 64).crop_top_left
+    assert torch.equal(pixels(image, 64), pixels(image.crop((left, top, left + 64, top + 64)), 64))
 
 
 def test_each_image_is_encoded_as_if_it_were_alone() -> None:

@@ -21,15 +21,12 @@ from app.domain.strategies import (
 )
 from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import PredictionType, tiny_base, write_tiny_sd
-from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, same_weights, weights_of
-from worker.adapters.accumulated import ChainLink, Update, applied
+from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, fixed_loss, same_weights, weights_of
+from worker.adapters.accumulated import ChainLink, applied
 from worker.adapters.factors import Adapter
-from worker.models.base import Base
 from worker.models.loading import load_base
 from worker.strategies.replay import replay
-from worker.training.data import encode
 from worker.training.loop import train
-from worker.training.task import TrainingTask
 
 
 def with_options(**changes: float | str) -> TrainingOptions:
@@ -75,23 +72,6 @@ def test_the_base_is_as_it_was_after_a_hook_raised(stop_after: int) -> None:
         train(base, a_task(), Listener(stop_after=stop_after), None)
     assert same_weights(base, before)
     assert dict(base.denoiser.named_modules()) == modules
-
-
-def fixed_loss(base: Base, task: TrainingTask, update: Update) -> float:
-    """The mean loss of the task's images over fixed noises and timesteps, under the base with `update`."""
-    encoded = encode(base, task, lambda: None)
-    generator = torch.Generator().manual_seed(99)
-    losses = []
-    with applied(base.denoiser, update), torch.no_grad():
-        for timestep in range(50, 1000, 200):
-            rows = torch.tensor([0, 1] * 4)
-            latents = encoded.latents.rows(rows).mean
-            noise = torch.randn(latents.shape, generator=generator)
-            timesteps = torch.full((8,), timestep)
-            noisy = base.add_noise(latents, noise, timesteps)
-            model_pred = base.predict(noisy, timesteps, encoded.conditioning.rows(torch.zeros_like(rows)))
-            losses.append(float((model_pred - base.target(latents, noise, timesteps)).square().mean()))
-    return sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])

@@ -1,0 +1,33 @@
+"""Train and generate jobs on a base of the `sdxl` family, from their rows to what they publish."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.jobs import JobStatus
+from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
+from app.settings import Settings
+from tests.integration.worker.world import KINDS, World
+from tests.tiny_sdxl import write_tiny_sdxl
+from worker.adapters.factors import from_bytes
+
+
+@pytest.fixture
+def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
+    world = World.create(settings, tmp_path / "base", write_tiny_sdxl)
+    yield world
+    world.engine.dispose()
+
+
+@pytest.mark.parametrize("strategy", [MergeOptions(), NaiveOptions()])
+def test_three_concepts_are_taught_and_each_version_draws_its_own(world: World, strategy: StrategyOptions) -> None:
+    lineage_id = world.lineage(strategy)
+    trained = [world.train(lineage_id, name) for name in ("dog", "vase", "cup")]
+    assert world.runner().run_until_idle(KINDS) == 3
+    drawn = [world.generate(lineage_id, number) for number in (0, 1, 2, 3)]
+    assert world.runner().run_until_idle(KINDS) == 4
+
+    assert {world.job(job_id).status for job_id in trained + drawn} == {JobStatus.SUCCEEDED}
+    assert all(from_bytes(world.adapter(lineage_id, number)).is_finite() for number in (1, 2, 3))
+    assert len({world.pictures(job_id)[0].tobytes() for job_id in drawn}) == 4
