@@ -107,14 +107,14 @@ def tiny_text_config(tokenizer: CLIPTokenizer, **changes: str | int) -> CLIPText
     )
 
 
-def tiny_vae(**changes: float) -> AutoencoderKL:
+def tiny_vae(latent_channels: int = 4, **changes: float) -> AutoencoderKL:
     """Pictures of 64 pixels a side to latents of 8, as all Stable Diffusion VAEs shrink them."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(4, 4, 8, 8),
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=latent_channels,
         norm_num_groups=2,
         sample_size=64,
         **changes,

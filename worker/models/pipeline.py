@@ -33,8 +33,8 @@ class PipelineBase:
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         vae = self.pipeline.vae
         gaussian = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        scaling = vae.config.scaling_factor
-        return LatentDistribution(gaussian.mean * scaling, gaussian.std * scaling)
+        shift, scaling = _shift(vae), vae.config.scaling_factor
+        return LatentDistribution((gaussian.mean - shift) * scaling, gaussian.std * scaling)
 
     @torch.no_grad()
     def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
@@ -60,9 +60,15 @@ class PipelineBase:
 
     def _decode(self, latents: Tensor) -> Image.Image:
         vae = self.pipeline.vae
-        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor + _shift(vae)
+        pixels = vae.decode(latents, return_dict=False)[0]
         image: Image.Image = self.pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
         return image
+
+
+def _shift(vae: Any) -> float:
+    """What the VAE's latents are centred by; Stable Diffusion's, before its third version, by nothing."""
+    return vae.config.shift_factor or 0.0
 
 
 def _reporting(on_step: StepCallback) -> Callable[..., Mapping[str, Tensor]]:
