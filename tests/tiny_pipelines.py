@@ -29,9 +29,15 @@ def write_tiny_sd(folder: Path, prediction_type: PredictionType = "v_prediction"
 
     Pictures have 64 pixels a side, latents 4 channels of 8 x 8.
     """
+    return write_base(folder, tiny_sd(prediction_type), "tiny-sd", Family.SD)
+
+
+def write_base(folder: Path, pipeline: DiffusionPipeline, name: str, family: Family) -> BaseModelManifest:
+    """Write the pipeline's files, and its manifest beside them."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
     manifest = BaseModelManifest(
-        name="tiny-sd",
-        family=Family.SD,
+        name=name,
+        family=family,
         resolution=64,
         rare_tokens=RARE_TOKENS,
         default_steps=4,
@@ -40,14 +46,8 @@ def write_tiny_sd(folder: Path, prediction_type: PredictionType = "v_prediction"
         neutral_prompts=("a photo of a cat",),
         license="Apache-2.0",
     )
-    write_base(folder, tiny_sd(prediction_type), manifest)
-    return manifest
-
-
-def write_base(folder: Path, pipeline: DiffusionPipeline, manifest: BaseModelManifest) -> None:
-    """Write the pipeline's files, and the manifest beside them."""
-    pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "palimpsest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
 
 
 def tiny_sd(prediction_type: PredictionType = "v_prediction") -> StableDiffusionPipeline:

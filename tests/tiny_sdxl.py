@@ -13,16 +13,7 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DC
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from app.domain.base_models import BaseModelManifest, Family
-from app.domain.training import TrainingOverrides
-from tests.tiny_pipelines import (
-    RARE_TOKENS,
-    TEXT_WIDTH,
-    PredictionType,
-    tiny_text_config,
-    tiny_tokenizer,
-    tiny_vae,
-    write_base,
-)
+from tests.tiny_pipelines import TEXT_WIDTH, PredictionType, tiny_text_config, tiny_tokenizer, tiny_vae, write_base
 from worker.models.sdxl import StableDiffusionXLBase
 
 _POOLED_WIDTH = 24
@@ -35,19 +26,7 @@ def write_tiny_sdxl(folder: Path, prediction_type: PredictionType = "epsilon") -
 
     Pictures have 64 pixels a side, latents 4 channels of 8 x 8.
     """
-    manifest = BaseModelManifest(
-        name="tiny-sdxl",
-        family=Family.SDXL,
-        resolution=64,
-        rare_tokens=RARE_TOKENS,
-        default_steps=4,
-        default_guidance_scale=2.0,
-        training_defaults=TrainingOverrides(rank=2, steps=8, batch_size=2, learning_rate=1e-2),
-        neutral_prompts=("a photo of a cat",),
-        license="Apache-2.0",
-    )
-    write_base(folder, tiny_sdxl(prediction_type), manifest)
-    return manifest
+    return write_base(folder, tiny_sdxl(prediction_type), "tiny-sdxl", Family.SDXL)
 
 
 def tiny_sdxl(prediction_type: PredictionType = "epsilon") -> StableDiffusionXLPipeline:
