@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.strategies import STRATEGIES
 from app.main import create_app
 from app.settings import Settings
 
@@ -68,11 +67,6 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) == {"demo", "test"} <= set(targets)
-
-
-def test_every_strategy_has_its_section() -> None:
-    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^## `(\w+)`$", page, re.MULTILINE)) == set(STRATEGIES)
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
