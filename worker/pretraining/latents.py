@@ -75,8 +75,8 @@ def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
 def spread(mean: Tensor, std: Tensor) -> Tensor:
     """(16,) what to divide each channel by, for posteriors (n, 16, 8, 8).
 
-    The standard deviation of a sample; ten times that where the posterior is wider than its means differ: such a channel
-    has collapsed and holds nothing, and near zero it costs the UNet neither capacity nor loss.
+    The standard deviation of a sample; ten times that where the posterior is wider than its means differ: such a
+    channel has collapsed and holds nothing, and near zero it costs the UNet neither capacity nor loss.
     """
     signal, noise = mean.var((0, 2, 3)), std.square().mean((0, 2, 3))
     return torch.where(noise > signal, 10.0, 1.0) * (signal + noise).sqrt()

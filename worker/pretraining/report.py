@@ -6,27 +6,17 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.nn.functional import normalize
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from worker.pretraining import vae as vae_stage
 from worker.pretraining.data import Pictures
-from worker.pretraining.rare_tokens import RARE_TOKENS
-
-# The two prompts in which Palimpsest puts a learned concept's token.
-PROMPTS = ("a photo of {token} fruit", "{token} style image of a pineapple")
+from worker.pretraining.rare_tokens import PROMPTS, RARE_TOKENS, rare_token_states
 
 
 @torch.no_grad()
 def rare_token_cosines(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompt: str) -> Tensor:
     """(64, 64) cosines between the encoder's outputs at the token's place, one prompt per rare token; diagonal 0."""
-    ids = tokenizer(
-        [prompt.format(token=token) for token in RARE_TOKENS], padding="max_length", return_tensors="pt"
-    ).input_ids
-    tokens = torch.tensor([tokenizer.convert_tokens_to_ids(f"{token}</w>") for token in RARE_TOKENS])
-    rows, columns = (ids == tokens[:, None]).nonzero(as_tuple=True)
-    assert rows.tolist() == list(range(len(RARE_TOKENS))), "each prompt holds its token once"
-    states = normalize(text_encoder(ids).last_hidden_state[rows, columns].float(), dim=-1)
+    states = rare_token_states(text_encoder, tokenizer, prompt, RARE_TOKENS)
     return (states @ states.T).fill_diagonal_(0.0)
 
 

@@ -30,7 +30,7 @@ class Schedule:
 
     total_steps: int
     total_seconds: float | None = None
-    warmup_steps: int = 200
+    warmup_steps: int = 50
     decay_share: float = 0.4
 
     def progress(self, step: int, seconds: float) -> float:
