@@ -42,8 +42,8 @@ class WakeUps:
     def send(self, kind: JobKind) -> bool:
         """Advise one worker of the queue of `kind` to look for work; False when the broker is down."""
         try:
-            # Nobody needs an old wake-up: the sweeper has sent a newer one.
-            self._celery.send_task(WAKE_TASK, queue=kind.value, retry=False, expires=60)
+            # Without an expiry: that would compare two machines' clocks. A wake-up for nothing costs one query.
+            self._celery.send_task(WAKE_TASK, queue=kind.value, retry=False)
         except (OperationalError, OSError) as error:
             log.warning("no wake-up for %s: the broker is out of reach: %s", kind.value, error)
             return False

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import boto3
@@ -12,12 +12,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.db.tables import StoredObject
-from app.domain.errors import StorageError
+from app.domain.errors import ObjectLostError, StorageError
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
+_FIRST_REGION = "us-east-1"  # the only one that S3 does not want named
 _DELETE_BATCH = 1000  # S3's own limit for DeleteObjects
 
 
@@ -56,6 +58,7 @@ class ObjectStore:
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.s3_bucket
+        self._region = settings.s3_region
         secret = settings.s3_secret_access_key
         self._client: S3Client = boto3.client(
             "s3",
@@ -74,10 +77,20 @@ class ObjectStore:
         try:
             self._client.head_bucket(Bucket=self._bucket)
         except ClientError:
-            with _storage_errors(f"create bucket {self._bucket}"):
-                self._client.create_bucket(Bucket=self._bucket)
+            self._create_bucket()
         except BotoCoreError as error:
             raise StorageError(f"Object storage is out of reach: {error}") from error
+
+    def _create_bucket(self) -> None:
+        with _storage_errors(f"create bucket {self._bucket}"):
+            try:
+                if self._region == _FIRST_REGION:
+                    self._client.create_bucket(Bucket=self._bucket)
+                else:
+                    place = cast("CreateBucketConfigurationTypeDef", {"LocationConstraint": self._region})
+                    self._client.create_bucket(Bucket=self._bucket, CreateBucketConfiguration=place)
+            except self._client.exceptions.BucketAlreadyOwnedByYou:
+                return  # another process was faster
 
     def is_ready(self) -> bool:
         """Whether the bucket answers."""
@@ -93,11 +106,18 @@ class ObjectStore:
             self._client.put_object(Bucket=self._bucket, Key=row.key, Body=data, ContentType=row.content_type)
 
     def get(self, row: StoredObject) -> bytes:
-        """The bytes of `row`, proved by their hash."""
+        """The bytes of `row`, proved by their hash.
+
+        Raises:
+            ObjectLostError: they are missing, or have another hash.
+        """
         with _storage_errors(f"read {row.key}"):
-            data = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"].read()
+            try:
+                data = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"].read()
+            except self._client.exceptions.NoSuchKey as error:
+                raise ObjectLostError(f"Object {row.key} is missing.") from error
         if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise StorageError(f"Object {row.key} does not have the hash that was recorded for it.")
+            raise ObjectLostError(f"Object {row.key} does not have the hash that was recorded for it.")
         return data
 
     def delete(self, keys: Iterable[str]) -> None:

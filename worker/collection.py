@@ -4,7 +4,8 @@ Rows go before keys: a crash between the two leaves a key without a row, which t
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, Select, String, cast, delete, exists, func, select, update
@@ -43,11 +44,14 @@ def purge_tombstones(session: Session) -> None:
 
 def drop_finished_checkpoints(session: Session) -> None:
     """A job that has ended needs its checkpoint no more."""
-    ended = select(Job.checkpoint_object_id).where(Job.status.in_(TERMINAL), Job.checkpoint_object_id.is_not(None))
-    _bury(session, ended)
+    has_ended = Job.status.in_(TERMINAL) & Job.checkpoint_object_id.is_not(None)
+    ended = session.scalars(select(Job.id).where(has_ended).with_for_update(skip_locked=True)).all()
+    if not ended:
+        return
+    _bury(session, select(Job.checkpoint_object_id).where(Job.id.in_(ended)))
     session.execute(
         update(Job)
-        .where(Job.status.in_(TERMINAL), Job.checkpoint_object_id.is_not(None))
+        .where(Job.id.in_(ended))
         .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None)
     )
 
@@ -68,12 +72,16 @@ def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float) -> i
     return len(keys)
 
 
-def remove_strays(engine: Engine, store: ObjectStore, batch: int = 1000) -> int:
-    """Delete keys without a row: the row always comes first, so such a key has lost its own; how many."""
+def remove_strays(engine: Engine, store: ObjectStore, age_seconds: float, batch: int = 1000) -> int:
+    """Delete keys of that age without a row: the row always comes first, so such a key has lost its own; how many.
+
+    The age is for operators: who starts a sweeper on the wrong database, or on one restored from a backup, has so long
+    to notice.
+    """
+    born_before = datetime.now(UTC) - timedelta(seconds=age_seconds)
+    old = (listed.key for listed in store.list() if listed.modified_at <= born_before)
     removed = 0
-    keys = [listed.key for listed in store.list()]
-    for start in range(0, len(keys), batch):
-        some = keys[start : start + batch]
+    while some := list(islice(old, batch)):
         with transaction(engine) as session:
             known = set(session.scalars(select(StoredObject.key).where(StoredObject.key.in_(some))))
         strays = [key for key in some if key not in known]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.db import leases
 from app.db.leases import Progress
 from app.db.session import transaction
-from app.db.tables import Generation, GenerationImage, Job, StoredObject, Version
+from app.db.tables import Generation, GenerationImage, StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import GenerateParams, JobStatus, Phase
 from worker.chain import accumulated_update
@@ -28,7 +28,7 @@ class GenerateHooks:
 
     def step(self, step: int, total_steps: int) -> None:
         """A denoising step has ended."""
-        self._context.lease.tick(Progress(Phase.GENERATING, step, total_steps, self._pace.step(), None))
+        self._context.lease.tick(Progress(step, total_steps, self._pace.step(), None))
         self._context.hand_back_at_shutdown()
 
 
@@ -52,6 +52,7 @@ def run(context: JobContext, params: GenerateParams) -> None:
         resolution=manifest.resolution,
     )
     context.lease.enter(Phase.GENERATING)
+    context.hand_back_at_shutdown()
     images = generate(base, update, request, GenerateHooks(context))
     context.lease.enter(Phase.PUBLISHING)
     rows = []
@@ -99,4 +100,5 @@ def _publish(session: Session, context: JobContext, generation: Generation, rows
         for position, row in enumerate(rows)
     )
     make_live(session, rows)
-    leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None, step=Job.total_steps)
+    steps = generation.num_images * generation.steps
+    leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None, step=steps, total_steps=steps)

@@ -4,9 +4,12 @@ A job that hangs stops ticking, so its lease expires although this thread lives.
 monotonic deadline, counted from before the last renewal was sent, so it never works on past what Postgres granted.
 """
 
+import faulthandler
 import logging
+import os
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from sqlalchemy import Engine
@@ -30,6 +33,12 @@ SILENCE_SECONDS = {
 }
 
 
+def leave_process() -> None:
+    """End this process at once, its stacks in the log: a supervisor starts another."""
+    faulthandler.dump_traceback()
+    os._exit(os.EX_TEMPFAIL)
+
+
 class CanceledError(PalimpsestError):
     """The job was canceled."""
 
@@ -39,13 +48,23 @@ class CanceledError(PalimpsestError):
 class Lease:
     """One claim, renewed while the `with` block runs. `tick` and `check` belong to the working thread."""
 
-    def __init__(self, engine: Engine, claim: Claim, settings: Settings, claimed_at: float) -> None:
-        """`claimed_at`: time.monotonic() from before the claim was sent."""
+    def __init__(
+        self,
+        engine: Engine,
+        claim: Claim,
+        settings: Settings,
+        claimed_at: float,
+        on_hang: Callable[[], None] = leave_process,
+    ) -> None:
+        """`claimed_at`: time.monotonic() from before the claim was sent. `on_hang`: called once a hung job is lost."""
         self.claim = claim
         self._engine = engine
         self._settings = settings
+        self._on_hang = on_hang
         self._deadline = claimed_at + settings.lease_seconds
-        self._progress = Progress(Phase.LOADING, 0, 0, None, None)
+        # What an earlier attempt has reached stays in the row until this one knows where it goes on.
+        self._progress: Progress | None = None
+        self._phase = Phase.LOADING
         self._ticked_at = time.monotonic()
         self._cancel_requested = False
         self._lost = False
@@ -65,12 +84,17 @@ class Lease:
     def tick(self, progress: Progress) -> None:
         """Show that the work goes on, then `check`."""
         self._progress = progress
-        self._ticked_at = time.monotonic()
+        self._live()
         self.check()
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase."""
-        self.tick(Progress(phase, self._progress.step, self._progress.total_steps, None, self._progress.loss))
+        """Begin a phase, then `check`."""
+        self._live()
+        self._phase = phase
+        self.check()
+
+    def _live(self) -> None:
+        self._ticked_at = time.monotonic()
 
     def check(self) -> None:
         """Stop working when there is a reason to.
@@ -87,22 +111,26 @@ class Lease:
     def _beat(self) -> None:
         while not self._over.wait(self._settings.heartbeat_seconds):
             if not self._is_working():
-                log.error(
-                    "job %s hangs in phase %s: its lease is left to expire", self.claim.job_id, self._progress.phase
-                )
+                self._abandon()
                 return
             if not self._renew():
                 return
 
     def _is_working(self) -> bool:
-        return time.monotonic() - self._ticked_at < SILENCE_SECONDS[self._progress.phase]
+        return time.monotonic() - self._ticked_at < SILENCE_SECONDS[self._phase]
+
+    def _abandon(self) -> None:
+        """Leave a hung job's lease to expire; then end this process, which would hang on and serve nobody."""
+        log.error("job %s hangs in phase %s: its lease is left to expire", self.claim.job_id, self._phase.value)
+        if not self._over.wait(max(0.0, self._deadline - time.monotonic())):
+            self._on_hang()
 
     def _renew(self) -> bool:
         """Send one renewal; False once the lease is lost. A database that is away for a while is not a loss yet."""
         sent_at = time.monotonic()
         try:
             with transaction(self._engine) as session:
-                renewal = renew(session, self.claim, self._settings.lease_seconds, self._progress)
+                renewal = renew(session, self.claim, self._settings.lease_seconds, self._phase, self._progress)
         except LeaseLostError:
             self._lost = True
             return False

@@ -1,6 +1,6 @@
 """The worker's reads and writes of S3: a fenced pending row, then the put; publishing makes the row live."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import Engine, select, update
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job, ObjectStatus, StoredObject
-from app.domain.errors import StorageError
+from app.domain.errors import ObjectLostError
 from app.storage import ObjectStore, describe_object
 
 
@@ -38,29 +38,30 @@ class WorkerObjects:
         return row
 
     def get(self, object_id: UUID) -> bytes:
-        """The bytes of a live object, proved by their hash."""
+        """The bytes of a live object, proved by their hash.
+
+        Raises:
+            ObjectLostError: there is no such object, or it is not what was stored.
+            StorageError: S3 failed.
+        """
         with transaction(self._engine) as session:
             row = session.get(StoredObject, object_id)
         if row is None or row.status is not ObjectStatus.LIVE:
-            raise StorageError(f"Object {object_id} is gone.")
+            raise ObjectLostError(f"Object {object_id} is gone.")
         return self._store.get(row)
-
-    def get_many(self, object_ids: Iterable[UUID]) -> Mapping[UUID, bytes]:
-        """The bytes of several live objects."""
-        return {object_id: self.get(object_id) for object_id in object_ids}
 
 
 def make_live(session: Session, rows: Iterable[StoredObject]) -> None:
     """Publish pending objects, within the transaction that names them.
 
     Raises:
-        StorageError: one of them was collected meanwhile.
+        ObjectLostError: one of them was collected meanwhile.
     """
     ids = [row.id for row in rows]
     pending = update(StoredObject).where(StoredObject.id.in_(ids), StoredObject.status == ObjectStatus.PENDING)
     published = session.scalars(pending.values(status=ObjectStatus.LIVE).returning(StoredObject.id)).all()
     if len(published) != len(ids):
-        raise StorageError("An object was collected before it could be published.")
+        raise ObjectLostError("An object was collected before it could be published.")
 
 
 def make_dead(session: Session, object_id: UUID) -> None:

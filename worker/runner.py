@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection
 
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -25,10 +26,11 @@ from worker.context import JobContext
 from worker.lease import Lease
 from worker.models.device import fix_threads
 from worker.objects import WorkerObjects
+from worker.outcomes import UnreadableJobError
 
 log = logging.getLogger(__name__)
 
-# An accumulated update is as large as the adapted projections: 1 MB for icons-64, over 1 GB in fp32 for SDXL.
+# An accumulated update is as large as the adapted projections: 1 MB for icons-64, 3.8 GB in fp32 for SDXL.
 _UPDATES_KEPT = 2
 
 
@@ -56,42 +58,49 @@ class Runner:
         """Claim and run one job; False when there was none."""
         claimed_at = time.monotonic()
         with transaction(self._engine) as session:
-            job = leases.claim(session, kinds, self._name, self._settings.lease_seconds)
-        if job is None:
+            claim = leases.claim(session, kinds, self._name, self._settings.lease_seconds)
+        if claim is None:
             return False
-        log.info("job %s (%s) attempt %d begins", job.id, job.kind.value, job.attempt)
-        claim = Claim(job.id, job.attempt)
+        log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
         with Lease(self._engine, claim, self._settings, claimed_at) as lease:
-            self._run(job, lease)
+            try:
+                self._run(lease)
+                log.info("job %s succeeded", claim.job_id)
+            except Exception as error:
+                self._end(claim, error)
         return True
 
-    def _run(self, job: Job, lease: Lease) -> None:
+    def _run(self, lease: Lease) -> None:
+        job = self._load(lease.claim)
         objects = WorkerObjects(self._engine, self._store, lease.claim, job.user_id)
         context = JobContext(
             job, lease, self._engine, objects, self._bases, self._updates, self._settings, self._shutdown
         )
-        try:
-            match job.params:
-                case TrainParams() as params:
-                    train_job.run(context, params)
-                case GenerateParams() as params:
-                    generate_job.run(context, params)
-            log.info("job %s succeeded", job.id)
-        except Exception as error:
-            self._end(job, lease.claim, error)
+        match job.params:
+            case TrainParams() as params:
+                train_job.run(context, params)
+            case GenerateParams() as params:
+                generate_job.run(context, params)
 
-    def _end(self, job: Job, claim: Claim, error: Exception) -> None:
-        """Write down why the run did not succeed, unless the job is no longer ours to write about."""
-        if isinstance(error, PalimpsestError):
-            log.info("job %s attempt %d: %s", job.id, claim.attempt, error.detail)
-        else:
-            log.error("job %s attempt %d failed", job.id, claim.attempt, exc_info=error)
+    def _load(self, claim: Claim) -> Job:
         try:
             with transaction(self._engine) as session:
-                status = outcomes.record(session, job, claim, error, self._settings)
-            log.info("job %s is %s", job.id, status.value)
+                return session.get_one(Job, claim.job_id)
+        except ValidationError as error:
+            raise UnreadableJobError("The job was written by another release than this worker's.") from error
+
+    def _end(self, claim: Claim, error: Exception) -> None:
+        """Write down why the run did not succeed, unless the job is no longer ours to write about."""
+        if isinstance(error, PalimpsestError):
+            log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, error.detail)
+        else:
+            log.error("job %s attempt %d failed", claim.job_id, claim.attempt, exc_info=error)
+        try:
+            with transaction(self._engine) as session:
+                status = outcomes.record(session, claim, error, self._settings)
+            log.info("job %s is %s", claim.job_id, status.value)
         except LeaseLostError:
-            log.warning("job %s attempt %d: the lease was lost; nothing is written", job.id, claim.attempt)
+            log.warning("job %s attempt %d: the lease was lost; nothing is written", claim.job_id, claim.attempt)
         except DBAPIError as database_error:
             # The lease expires by itself, and the sweeper queues the job again.
-            log.warning("job %s attempt %d: Postgres is away: %s", job.id, claim.attempt, database_error)
+            log.warning("job %s attempt %d: Postgres is away: %s", claim.job_id, claim.attempt, database_error)

@@ -1,12 +1,14 @@
 """The sweeper: what must happen although nobody asks for it. Run as `python -m worker.sweeper`.
 
-Any number of sweepers may run; each step is one short transaction that skips what another holds.
+Any number of sweepers may run: what one of them holds, another skips or finds done.
 """
 
 import logging
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,21 +43,34 @@ class Sweeper:
         self._engine = engine
         self._store = store
         self._wake_ups = wake_ups
-        self._listed_at: float | None = None
+        # Not at the first round: whoever started this on the wrong database has time to notice.
+        self._listed_at = time.monotonic()
 
-    def sweep(self) -> None:
-        """One round."""
+    def run(self) -> None:
+        """Sweep until the process ends. Collection has a thread of its own: a slow S3 must not hold up lost jobs."""
+        threading.Thread(target=self._repeat, args=(self.collect,), name="collect", daemon=True).start()
+        self._repeat(self.tend)
+
+    def _repeat(self, step: Callable[[], None]) -> None:
+        while True:
+            time.sleep(self._settings.sweep_interval_seconds)
+            try:
+                step()
+            except (SQLAlchemyError, StorageError) as error:
+                log.warning("cut short, to be tried again: %s", error)
+
+    def tend(self) -> None:
+        """Look after the queue."""
         self.requeue_expired()
         self.wake()
-        self.collect()
 
     def requeue_expired(self) -> int:
         """End the runs whose lease has expired; how many."""
         with transaction(self._engine) as session:
-            jobs = leases.release_expired(session, self._settings.max_failures, _EXPIRED)
-        for job in jobs:
-            log.warning("job %s: the lease of attempt %d has expired; it is %s", job.id, job.attempt, job.status.value)
-        return len(jobs)
+            released = leases.release_expired(session, self._settings.max_failures, _EXPIRED)
+        for run in released:
+            log.warning("job %s: attempt %d has lost its lease; it is %s", run.job_id, run.attempt, run.status.value)
+        return len(released)
 
     def wake(self) -> None:
         """Send again what nobody acted on."""
@@ -70,35 +85,30 @@ class Sweeper:
         """Remove what is deleted; the bucket is listed for strays only now and then."""
         with transaction(self._engine) as session:
             collection.purge_tombstones(session)
+        with transaction(self._engine) as session:
             collection.drop_finished_checkpoints(session)
             collection.drop_old_idempotency_keys(session)
         collection.collect(self._engine, self._store, self._settings.stray_object_age_seconds)
-        now = time.monotonic()
-        if self._listed_at is None or now - self._listed_at >= self._settings.list_bucket_interval_seconds:
-            self._listed_at = now
-            if strays := collection.remove_strays(self._engine, self._store):
-                log.warning("removed %d stray objects", strays)
+        if time.monotonic() - self._listed_at >= self._settings.list_bucket_interval_seconds:
+            self._listed_at = time.monotonic()
+            self.remove_strays()
 
-    def run(self, stop: threading.Event) -> None:
-        """Sweep until told to stop; a service that is away is tried again at the next round."""
-        while not stop.wait(self._settings.sweep_interval_seconds):
-            try:
-                self.sweep()
-            except (SQLAlchemyError, StorageError) as error:
-                log.warning("this sweep was cut short: %s", error)
+    def remove_strays(self) -> None:
+        """List the bucket for keys that no row names."""
+        if strays := collection.remove_strays(self._engine, self._store, self._settings.stray_object_age_seconds):
+            log.warning("removed %d stray objects", strays)
 
 
 def main() -> None:
-    """Sweep until SIGTERM or SIGINT."""
+    """Sweep until SIGTERM or SIGINT. Every step is a transaction, or safe to break off, so nothing is waited for."""
     configure_logging()
     settings = resolve(get_settings())
     if settings.database_url is None or settings.broker_url is None:
         raise NotReadyError("Set DATABASE_URL and BROKER_URL, or start `palimpsest up` on the same home.")
-    stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+        signal.signal(signum, lambda *_: sys.exit(0))
     engine = make_engine(settings.database_url)
-    Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run(stop)
+    Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run()
 
 
 if __name__ == "__main__":

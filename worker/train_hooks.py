@@ -1,14 +1,18 @@
 """What the training loop tells the job: progress for the lease, and checkpoints on their way to S3."""
 
+import logging
 import time
 
 from app.db import leases
 from app.db.leases import Progress
 from app.db.session import transaction
+from app.domain.errors import ObjectLostError
 from app.domain.jobs import Phase
 from worker.context import JobContext
 from worker.objects import make_dead, make_live
 from worker.pace import Pace
+
+log = logging.getLogger(__name__)
 
 
 class TrainHooks:
@@ -24,11 +28,15 @@ class TrainHooks:
         """A phase of training begins."""
         self._phase = phase
         self._context.lease.enter(phase)
+        self._context.hand_back_at_shutdown()
 
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
         """An optimizer step has ended, or an image has been encoded."""
-        pace = self._pace.step() if self._phase is Phase.TRAINING else None
-        self._context.lease.tick(Progress(self._phase, step, total_steps, pace, loss))
+        if self._phase is Phase.TRAINING:
+            self._context.lease.tick(Progress(step, total_steps, self._pace.step(), loss))
+        else:
+            self._context.lease.tick(Progress(step, total_steps, None, loss))
+            self._context.hand_back_at_shutdown()
 
     def wants_checkpoint(self) -> bool:
         """Every so many seconds, and at once when the worker is to stop."""
@@ -62,8 +70,12 @@ class TrainHooks:
 
 
 def read_checkpoint(context: JobContext) -> bytes | None:
-    """The job's checkpoint, if it was made on top of the same parent; the head may have moved since."""
+    """The job's checkpoint, if it is there and was made on top of the same parent; the head may have moved since."""
     job = context.job
     if job.checkpoint_object_id is None or job.checkpoint_parent_id != job.parent_version_id:
         return None
-    return context.objects.get(job.checkpoint_object_id)
+    try:
+        return context.objects.get(job.checkpoint_object_id)
+    except ObjectLostError as error:
+        log.warning("job %s begins anew: %s", job.id, error)
+        return None

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db import leases
 from app.db.session import transaction
-from app.db.tables import Concept, ConceptImage, Job, StoredObject, Version
+from app.db.tables import Concept, ConceptImage, StoredObject, Version
 from app.domain.base_models import BaseModelManifest
 from app.domain.errors import DeletedError
 from app.domain.jobs import JobStatus, Phase, TrainParams, TrainResult
@@ -20,6 +20,7 @@ from app.domain.lineages import Provenance, VersionStatus
 from worker.adapters.factors import to_bytes
 from worker.chain import load_chain
 from worker.context import JobContext
+from worker.lease import CanceledError
 from worker.models.base import Base
 from worker.objects import make_live
 from worker.provenance import describe_machine
@@ -130,6 +131,8 @@ def _publish(
     job = context.job
     lineage = leases.lock_lineage(session, job.lineage_id)
     _insist_on_concept(session, params.concept_id)
+    if leases.lock(session, context.lease.claim).cancel_requested:
+        raise CanceledError("The job was canceled at the user's request.")
     version = Version(
         lineage_id=lineage.id,
         number=1 + session.scalars(select(func.max(Version.number)).where(Version.lineage_id == lineage.id)).one(),
@@ -148,7 +151,16 @@ def _publish(
         lineage.head_version_id = version.id
     make_live(session, [adapter])
     result = TrainResult(lineage_id=lineage.id, version=version.number)
-    leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, result=result, error=None, step=Job.total_steps)
+    leases.finish(
+        session,
+        context.lease.claim,
+        JobStatus.SUCCEEDED,
+        result=result,
+        error=None,
+        step=params.training.steps,
+        total_steps=params.training.steps,
+        loss=provenance.final_loss,
+    )
 
 
 def _insist_on_concept(session: Session, concept_id: UUID) -> None:

@@ -5,7 +5,7 @@ was frozen past its lease, or whose job was handed to another, matches no row an
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -45,9 +45,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a heartbeat carries."""
+    """How far a run is."""
 
-    phase: Phase
     step: int
     total_steps: int
     seconds_per_step: float | None
@@ -59,6 +58,23 @@ class Renewal:
     """What a heartbeat brings back."""
 
     cancel_requested: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a worker that has locked its job learns of it: how often it failed since its last checkpoint, for one."""
+
+    failures: int
+    cancel_requested: bool
+
+
+@dataclass(frozen=True)
+class Released:
+    """A run that was ended because its lease had expired, and the status that the job has now."""
+
+    job_id: UUID
+    attempt: int
+    status: JobStatus
 
 
 def _until(seconds: float) -> ColumnElement[Any]:
@@ -76,30 +92,33 @@ def _is_first_of_its_lineage() -> ColumnElement[bool]:
     )
 
 
-def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Job | None:
+def _claimable() -> ColumnElement[bool]:
+    return and_(
+        Job.status == JobStatus.QUEUED,
+        or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
+        or_(Job.kind != JobKind.TRAIN, _is_first_of_its_lineage()),
+    )
+
+
+def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Claim | None:
     """Claim the next job of these kinds, or None. Generations go before training: somebody waits for them.
 
-    The parent of a train job is the lineage's head at this moment.
+    The parent of a train job is the lineage's head at this moment. The row is not parsed here: one that a newer release
+    has written, and this one cannot read, must not keep a worker from all others.
     """
-    job = session.scalar(
-        select(Job)
-        .where(
-            Job.status == JobStatus.QUEUED,
-            Job.kind.in_(kinds),
-            Job.cancel_requested_at.is_(None),
-            or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
-            or_(Job.kind != JobKind.TRAIN, _is_first_of_its_lineage()),
-        )
+    job_id = session.scalar(
+        select(Job.id)
+        .where(_claimable(), Job.kind.in_(kinds))
         .order_by(case((Job.kind == JobKind.TRAIN, 1), else_=0), Job.seq)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    if job is None:
+    if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
-    return session.scalar(
+    attempt = session.scalars(
         update(Job)
-        .where(Job.id == job.id)
+        .where(Job.id == job_id)
         .values(
             status=JobStatus.RUNNING,
             attempt=Job.attempt + 1,
@@ -110,13 +129,13 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
             phase=Phase.LOADING,
             not_before=None,
         )
-        .returning(Job)
-        .execution_options(populate_existing=True)
-    )
+        .returning(Job.attempt)
+    ).one()
+    return Claim(job_id, attempt)
 
 
-def renew(session: Session, claim: Claim, lease_seconds: float, progress: Progress) -> Renewal:
-    """Push the expiry on, and store the progress.
+def renew(session: Session, claim: Claim, lease_seconds: float, phase: Phase, progress: Progress | None) -> Renewal:
+    """Push the expiry on, and store the phase and, once there is any, the progress.
 
     Raises:
         LeaseLostError: this attempt no longer holds the job.
@@ -124,14 +143,7 @@ def renew(session: Session, claim: Claim, lease_seconds: float, progress: Progre
     row = session.execute(
         update(Job)
         .where(claim.fence())
-        .values(
-            lease_expires_at=_until(lease_seconds),
-            phase=progress.phase,
-            step=progress.step,
-            total_steps=progress.total_steps,
-            seconds_per_step=progress.seconds_per_step,
-            loss=progress.loss,
-        )
+        .values(lease_expires_at=_until(lease_seconds), phase=phase, **({} if progress is None else asdict(progress)))
         .returning(Job.cancel_requested_at)
     ).one_or_none()
     if row is None:
@@ -139,83 +151,102 @@ def renew(session: Session, claim: Claim, lease_seconds: float, progress: Progre
     return Renewal(cancel_requested=row[0] is not None)
 
 
-def write(session: Session, claim: Claim, **values: object) -> Job:
-    """A fenced write to the job's row.
+def lock(session: Session, claim: Claim) -> Standing:
+    """Lock the job's row until the transaction ends.
+
+    Raises:
+        LeaseLostError: this attempt no longer holds the job.
+    """
+    query = select(Job.failures, Job.cancel_requested_at.is_not(None)).where(claim.fence()).with_for_update()
+    row = session.execute(query).one_or_none()
+    if row is None:
+        raise LeaseLostError("The lease has expired, or another attempt holds the job.")
+    return Standing(failures=row[0], cancel_requested=row[1])
+
+
+def write(session: Session, claim: Claim, **values: object) -> JobStatus:
+    """A fenced write to the job's row; the status that it has now.
 
     Raises:
         LeaseLostError: this attempt no longer holds the job; nothing was written.
     """
-    job = session.scalar(
-        update(Job).where(claim.fence()).values(**values).returning(Job).execution_options(populate_existing=True)
-    )
-    if job is None:
+    statement = update(Job).where(claim.fence()).values(**values).returning(Job.status)
+    status: JobStatus | None = session.scalar(statement)
+    if status is None:
         raise LeaseLostError("The lease has expired, or another attempt holds the job.")
-    return job
+    return status
 
 
-def finish(session: Session, claim: Claim, status: JobStatus, **values: object) -> Job:
+def finish(session: Session, claim: Claim, status: JobStatus, **values: object) -> JobStatus:
     """Move the job to a terminal status, within the transaction that publishes what it made."""
-    return write(
-        session, claim, status=status, finished_at=func.clock_timestamp(), lease_expires_at=None, worker=None, **values
-    )
+    ended = {"status": status, "finished_at": func.clock_timestamp()}
+    return write(session, claim, lease_expires_at=None, worker=None, phase=None, **ended, **values)
 
 
-def hand_back(session: Session, claim: Claim) -> Job:
+def hand_back(session: Session, claim: Claim) -> JobStatus:
     """Put the job back at a warm shutdown; it counts as no failure."""
-    return write(session, claim, status=JobStatus.QUEUED, lease_expires_at=None, worker=None, phase=None)
+    return write(session, claim, lease_expires_at=None, worker=None, phase=None, **_queued_unless_canceled())
 
 
-def put_off(session: Session, claim: Claim, fault: JobFault, after_seconds: float) -> Job:
-    """Queue the job again after a failure worth another try, keeping the error for people to see."""
+def put_off(
+    session: Session, claim: Claim, fault: JobFault, after_seconds: float, *, is_failure: bool = True
+) -> JobStatus:
+    """Queue the job again after an error worth another try, keeping the error for people to see."""
     return write(
         session,
         claim,
-        status=JobStatus.QUEUED,
         lease_expires_at=None,
         worker=None,
         phase=None,
-        error=fault,
-        failures=Job.failures + 1,
+        error=case((_CANCELED, None), else_=literal(fault, Job.error.type)),
+        failures=Job.failures + int(is_failure),
         not_before=_until(after_seconds),
+        **_queued_unless_canceled(),
     )
 
 
-def release_expired(session: Session, max_failures: int, fault: JobFault) -> list[Job]:
+_CANCELED = Job.cancel_requested_at.is_not(None)
+
+
+def _queued_unless_canceled() -> dict[str, object]:
+    """A job whose cancellation was asked for goes to no queue: it would be claimed by nobody, and end never."""
+    return {
+        "status": case((_CANCELED, JobStatus.CANCELED), else_=JobStatus.QUEUED),
+        "finished_at": case((_CANCELED, func.clock_timestamp()), else_=None),
+    }
+
+
+def release_expired(session: Session, max_failures: int, fault: JobFault) -> list[Released]:
     """End every run whose lease has expired: queued again, failed after too many, or canceled if that was asked."""
     is_poison = Job.failures + 1 >= max_failures
-    is_canceled = Job.cancel_requested_at.is_not(None)
-    is_over = or_(is_poison, is_canceled)
+    is_over = or_(is_poison, _CANCELED)
     expired = (
         select(Job.id)
         .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at <= func.clock_timestamp())
         .with_for_update(skip_locked=True)
     )
-    rows = session.scalars(
+    rows = session.execute(
         update(Job)
         .where(Job.id.in_(expired))
         .values(
-            status=case((is_canceled, JobStatus.CANCELED), (is_poison, JobStatus.FAILED), else_=JobStatus.QUEUED),
+            status=case((_CANCELED, JobStatus.CANCELED), (is_poison, JobStatus.FAILED), else_=JobStatus.QUEUED),
             failures=Job.failures + 1,
-            error=case((and_(is_poison, ~is_canceled), literal(fault, Job.error.type)), else_=Job.error),
+            error=case((_CANCELED, None), (is_poison, literal(fault, Job.error.type)), else_=Job.error),
             finished_at=case((is_over, func.clock_timestamp()), else_=None),
             lease_expires_at=None,
             worker=None,
             phase=None,
         )
-        .returning(Job)
+        .returning(Job.id, Job.attempt, Job.status)
     )
-    return list(rows)
+    return [Released(*row) for row in rows]
 
 
 def kinds_to_wake(session: Session, after_seconds: float) -> dict[JobKind, int]:
     """How many claimable jobs of each kind have waited that long since their last wake-up; marks them as woken."""
     waiting = (
         select(Job.id)
-        .where(
-            Job.status == JobStatus.QUEUED,
-            or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
-            Job.woken_at < func.clock_timestamp() - timedelta(seconds=after_seconds),
-        )
+        .where(_claimable(), Job.woken_at < func.clock_timestamp() - timedelta(seconds=after_seconds))
         .with_for_update(skip_locked=True)
     )
     counts: dict[JobKind, int] = {}
@@ -233,7 +264,8 @@ def lock_lineage(session: Session, lineage_id: UUID) -> Lineage:
     Raises:
         DeletedError: it has been deleted, so nothing may be published into it.
     """
-    query = select(Lineage).where(Lineage.id == lineage_id, Lineage.deleted_at.is_(None)).with_for_update()
-    if (lineage := session.scalar(query)) is None:
+    query = select(Lineage).where(Lineage.id == lineage_id, Lineage.deleted_at.is_(None))
+    # Not a full lock: rows that only name the lineage, such as a new generation, need not wait.
+    if (lineage := session.scalar(query.with_for_update(key_share=True))) is None:
         raise DeletedError("The lineage has been deleted.")
     return lineage

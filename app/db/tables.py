@@ -123,7 +123,7 @@ class ConceptImage(Table):
 
     concept_id: Mapped[UUID] = mapped_column(ForeignKey("concepts.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"))
+    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"), index=True)
     width: Mapped[int]
     height: Mapped[int]
 
@@ -139,7 +139,7 @@ class Lineage(Identified, Tombstoned, Table):
     strategy: Mapped[StrategyOptions] = mapped_column(_STRATEGY)
     training: Mapped[TrainingOptions] = mapped_column(_TRAINING)
     head_version_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None
+        ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None, index=True
     )
 
 
@@ -152,7 +152,7 @@ class Version(Identified, Table):
     lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"))
     number: Mapped[int]
     status: Mapped[VersionStatus]
-    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id"), default=None)
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id"), default=None, index=True)
     concept_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("concepts.id", ondelete="SET NULL"), default=None, index=True
     )
@@ -163,7 +163,7 @@ class Version(Identified, Table):
     training: Mapped[TrainingOptions | None] = mapped_column(
         Json(TypeAdapter[TrainingOptions](TrainingOptions)), default=None
     )
-    adapter_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None)
+    adapter_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
     provenance: Mapped[Provenance | None] = mapped_column(Json(TypeAdapter[Provenance](Provenance)), default=None)
 
 
@@ -174,7 +174,7 @@ class Generation(Identified, Tombstoned, Table):
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
-    version_id: Mapped[UUID] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"))
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), index=True)
     prompt: Mapped[str]
     resolved_prompt: Mapped[str]
     negative_prompt: Mapped[str | None]
@@ -191,7 +191,7 @@ class GenerationImage(Table):
 
     generation_id: Mapped[UUID] = mapped_column(ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"))
+    object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"), index=True)
 
 
 _UNFINISHED = text("status IN ('queued', 'running')")
@@ -209,6 +209,7 @@ class Job(Identified, Table):
             postgresql_where=text("kind = 'train' AND status = 'running'"),
         ),
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
+        Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),
         Index("jobs_generation", text("((params ->> 'generation_id')::uuid)")),
         Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
     )
@@ -227,7 +228,9 @@ class Job(Identified, Table):
     attempt: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(default=None)
     lease_expires_at: Mapped[datetime | None] = mapped_column(default=None)
-    parent_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), default=None)
+    parent_version_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("versions.id", ondelete="SET NULL"), default=None, index=True
+    )
     cancel_requested_at: Mapped[datetime | None] = mapped_column(default=None)
 
     # Retries and wake-ups.

@@ -92,9 +92,15 @@ class NotReadyError(PalimpsestError):
 
 
 class StorageError(PalimpsestError):
-    """Object storage failed or holds something else than was put there."""
+    """Object storage failed."""
 
     slug = "storage"
+
+
+class ObjectLostError(StorageError):
+    """A stored object is missing, or is not what was stored."""
+
+    slug = "object-lost"
 
 
 class NotFiniteError(PalimpsestError):

@@ -100,7 +100,7 @@ async def _queue(work: Work, lineage: Lineage, generation: Generation) -> Placed
         kind=JobKind.GENERATE,
         params=GenerateParams(generation_id=generation.id),
         result=GenerateResult(generation_id=generation.id),
-        total_steps=generation.steps,
+        total_steps=generation.num_images * generation.steps,
     )
     work.session.add(job)
     await work.session.flush()

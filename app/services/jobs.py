@@ -71,6 +71,7 @@ async def request_cancel(session: AsyncSession, *which: ColumnElement[bool]) -> 
         .values(
             status=case((is_queued, JobStatus.CANCELED), else_=Job.status),
             finished_at=case((is_queued, func.clock_timestamp()), else_=None),
+            error=None,
             cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.clock_timestamp()),
         )
         .execution_options(synchronize_session=False)

@@ -91,7 +91,7 @@ async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -
     """
     # Locked before it is read: a lock on the joined query would, after a wait, join the new head with old versions.
     await session.execute(
-        select(Lineage.id).where(Lineage.id == lineage_id, Lineage.user_id == user_id).with_for_update()
+        select(Lineage.id).where(Lineage.id == lineage_id, Lineage.user_id == user_id).with_for_update(key_share=True)
     )
     return await get_lineage(session, user_id, lineage_id)
 

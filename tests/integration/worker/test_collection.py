@@ -21,6 +21,14 @@ from tests.integration.worker.test_leases import claim, expire, sweeper
 from tests.integration.worker.world import KINDS, World
 
 
+def sweep(world: World) -> None:
+    """A round of everything, the bucket's listing included."""
+    swept = sweeper(world)
+    swept.tend()
+    swept.collect()
+    swept.remove_strays()
+
+
 def _delete(world: World, table: type[Concept | Generation | Lineage | User]) -> None:
     with transaction(world.engine) as session:
         session.execute(update(table).values(deleted_at=func.clock_timestamp()))
@@ -43,7 +51,7 @@ def _trained(world: World) -> None:
 def test_sweeping_removes_the_checkpoints_of_what_has_ended_and_keeps_the_rest(world: World) -> None:
     _trained(world)
     assert world.objects(ObjectStatus.DEAD) > 0
-    sweeper(world).sweep()
+    sweep(world)
     # 2 images, 1 adapter, 2 pictures.
     assert (world.objects(ObjectStatus.LIVE), world.objects(ObjectStatus.DEAD), len(world.keys())) == (5, 0, 5)
 
@@ -51,7 +59,7 @@ def test_sweeping_removes_the_checkpoints_of_what_has_ended_and_keeps_the_rest(w
 def test_a_deleted_lineage_leaves_its_concepts(world: World) -> None:
     _trained(world)
     _delete(world, Lineage)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, Lineage, Version, Job, Generation, GenerationImage, Concept) == [0, 0, 0, 0, 0, 1]
     assert len(world.keys()) == 2
 
@@ -59,7 +67,7 @@ def test_a_deleted_lineage_leaves_its_concepts(world: World) -> None:
 def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> None:
     _trained(world)
     _delete(world, Concept)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, Concept, ConceptImage, Version) == [0, 0, 2]
     assert len(world.keys()) == 3
 
@@ -67,7 +75,7 @@ def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> 
 def test_a_deleted_generation_takes_its_pictures_along(world: World) -> None:
     _trained(world)
     _delete(world, Generation)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, Generation, GenerationImage, Version) == [0, 0, 2]
     assert len(world.keys()) == 3
 
@@ -75,7 +83,7 @@ def test_a_deleted_generation_takes_its_pictures_along(world: World) -> None:
 def test_a_deleted_user_leaves_nothing(world: World) -> None:
     _trained(world)
     _delete(world, User)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, User, Concept, Lineage, Version, Job, Generation, StoredObject) == [0] * 7
     assert world.keys() == set()
 
@@ -86,30 +94,44 @@ def test_nothing_is_purged_under_a_running_job(world: World) -> None:
     claim(world)
     for table in (Concept, Lineage, User):
         _delete(world, table)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, Concept, Lineage, User) == [1, 1, 1]
     with transaction(world.engine) as session:
         session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
     expire(world, job_id)
-    sweeper(world).sweep()
+    sweep(world)
     assert _count(world, Concept, Lineage, User, Job, StoredObject) == [0] * 5
 
 
-def test_objects_that_nobody_published_and_keys_without_rows_are_removed(world: World) -> None:
+def test_objects_that_nobody_published_and_keys_without_rows_are_removed_once_they_are_old(world: World) -> None:
     stray, pending = (describe_object(world.user_id, "adapters", b"x", "text/plain") for _ in range(2))
     world.store.put(stray, b"x")
     with transaction(world.engine) as session:
         session.add(pending)
     world.store.put(pending, b"x")
 
-    sweeper(world).sweep()
-    assert world.keys() == {pending.key}
+    sweep(world)
+    assert world.keys() == {stray.key, pending.key}
     world.settings = world.settings.model_copy(update={"stray_object_age_seconds": 0})
-    sweeper(world).sweep()
+    sweep(world)
     assert world.keys() == set()
 
 
-def test_a_queued_job_of_a_deleted_lineage_is_not_left_running(world: World) -> None:
+def test_a_checkpoint_of_a_job_that_ends_meanwhile_is_not_forgotten(world: World) -> None:
+    """Its object must be dead whenever no row names it any more."""
+    lineage_id = world.lineage()
+    job_id = world.train(lineage_id, "dog")
+    world.runner(checkpoint_interval_seconds=0).run_until_idle(KINDS)
+    with transaction(world.engine) as holder:
+        holder.get_one(Job, job_id, with_for_update=True)
+        sweep(world)
+    assert world.job(job_id).checkpoint_object_id is not None
+    sweep(world)
+    assert world.job(job_id).checkpoint_object_id is None
+    assert (world.objects(ObjectStatus.LIVE), len(world.keys())) == (3, 3)
+
+
+def test_a_queued_job_of_a_deleted_concept_is_canceled(world: World) -> None:
     job_id = world.train(world.lineage(), "dog")
     _delete(world, Concept)
     world.runner().run_until_idle(KINDS)

@@ -8,19 +8,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, text
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
 from torch.nn import functional as F
 
 from app.db import leases
 from app.db.leases import Claim, LeaseLostError, Progress
 from app.db.session import transaction
-from app.db.tables import Job, Lineage, ObjectStatus, Version
-from app.domain.errors import NotFiniteError, StorageError
+from app.db.tables import Job, Lineage, ObjectStatus, StoredObject, Version
+from app.domain.errors import NotFiniteError, ObjectLostError, StorageError
 from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
 from app.queue import WakeUps
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import lease as lease_module
 from worker import train_job
+from worker.context import HandBackError
 from worker.lease import CanceledError, Lease
 from worker.sweeper import Sweeper
 from worker.train_hooks import TrainHooks
@@ -28,14 +30,14 @@ from worker.training.loop import train
 from worker.training.task import Trained
 
 LEASE_SECONDS = 30.0
-PROGRESS = Progress(Phase.TRAINING, 3, 6, 0.1, 0.5)
+PROGRESS = Progress(3, 6, 0.1, 0.5)
 
 
 def claim(world: World) -> Claim:
     with transaction(world.engine) as session:
-        job = leases.claim(session, KINDS, "somebody", LEASE_SECONDS)
-    assert job is not None
-    return Claim(job.id, job.attempt)
+        claimed = leases.claim(session, KINDS, "somebody", LEASE_SECONDS)
+    assert claimed is not None
+    return claimed
 
 
 def expire(world: World, job_id: UUID) -> None:
@@ -57,11 +59,11 @@ def test_many_workers_claim_each_job_once(world: World) -> None:
     def work() -> None:
         while True:
             with transaction(world.engine) as session:
-                job = leases.claim(session, KINDS, "w", LEASE_SECONDS)
-            if job is None:
+                mine = leases.claim(session, KINDS, "w", LEASE_SECONDS)
+            if mine is None:
                 return
             with lock:
-                claimed.append(job.id)
+                claimed.append(mine.job_id)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -94,8 +96,9 @@ def test_a_stale_attempt_can_write_nothing(world: World, end: str) -> None:
     before = _row(world, job_id)
 
     for write in (
-        lambda s: leases.renew(s, stale, LEASE_SECONDS, PROGRESS),
+        lambda s: leases.renew(s, stale, LEASE_SECONDS, Phase.TRAINING, PROGRESS),
         lambda s: leases.write(s, stale, checkpoint_step=3),
+        lambda s: leases.lock(s, stale),
         lambda s: leases.finish(s, stale, JobStatus.SUCCEEDED),
         lambda s: leases.hand_back(s, stale),
         lambda s: leases.put_off(s, stale, JobFault(type="x", title="x", detail="x"), 1),
@@ -158,6 +161,7 @@ def test_a_heartbeat_renews_and_brings_back_a_cancel_request(world: World) -> No
     settings = world.settings.model_copy(update={"heartbeat_seconds": 0.02})
     canceled = threading.Event()
     with Lease(world.engine, claim(world), settings, claimed_at=time.monotonic()) as lease:
+        lease.enter(Phase.TRAINING)
         lease.tick(PROGRESS)
         with transaction(world.engine) as session:
             session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
@@ -180,19 +184,17 @@ def test_a_hung_job_is_not_renewed_although_its_heartbeat_thread_lives(
     settings = world.settings.model_copy(update={"heartbeat_seconds": 0.1, "lease_seconds": 0.3})
     claimed_at = time.monotonic()
     with transaction(world.engine) as session:
-        job = leases.claim(session, KINDS, "hung", settings.lease_seconds)
-    assert job is not None
-    with Lease(world.engine, Claim(job.id, job.attempt), settings, claimed_at) as lease:
+        hung = leases.claim(session, KINDS, "hung", settings.lease_seconds)
+    assert hung is not None
+    left = threading.Event()
+    with Lease(world.engine, hung, settings, claimed_at, on_hang=left.set) as lease:
+        assert left.wait(60), "the worker does not leave a job that hangs"
+        with pytest.raises(LeaseLostError):
+            lease.check()
         swept = sweeper(world)
         while not swept.requeue_expired():
             pass
-        with pytest.raises(LeaseLostError):
-            lease.check()
     assert world.job(job_id).status is JobStatus.QUEUED
-
-
-class _InterruptedError(StorageError):
-    """Stands for S3 failing in the middle of a job."""
 
 
 @pytest.mark.parametrize("kill_at", [1, 3, 5])
@@ -212,13 +214,18 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_to_the_same_adapter(
 
     job = world.job(job_id)
     assert (job.status, job.attempt, job.failures) == (JobStatus.SUCCEEDED, 2, 0)
+    assert (job.step, job.total_steps, job.phase) == (TRAINING.steps, TRAINING.steps, None)
     # The step that was interrupted came before its checkpoint, so it is the only one done twice.
     assert steps == [*range(1, kill_at + 1), *range(kill_at, TRAINING.steps + 1)]
     assert world.adapter(disturbed, 1) == world.adapter(undisturbed, 1)
 
 
-def _steps_of(monkeypatch: pytest.MonkeyPatch, kill_at: int) -> list[int]:
-    """The steps that are done from now on; the first time that `kill_at` is reached, S3 fails."""
+def _steps_of(
+    monkeypatch: pytest.MonkeyPatch,
+    kill_at: int,
+    error: Exception = StorageError("S3 is gone"),  # noqa: B008
+) -> list[int]:
+    """The steps that are done from now on; the first time that `kill_at` is reached, `error` strikes."""
     steps: list[int] = []
     real = TrainHooks.step
 
@@ -227,7 +234,7 @@ def _steps_of(monkeypatch: pytest.MonkeyPatch, kill_at: int) -> list[int]:
             steps.append(step)
         real(self, step, total_steps, loss)
         if loss is not None and step == kill_at and steps.count(step) == 1:
-            raise _InterruptedError("S3 is gone")
+            raise error
 
     monkeypatch.setattr(TrainHooks, "step", step)
     return steps
@@ -267,29 +274,157 @@ def test_a_checkpoint_of_another_parent_is_not_used(world: World, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "failures"),
     [
-        (StorageError("S3 is gone"), JobStatus.QUEUED),
-        (NotFiniteError("The loss is not finite at step 2 of 6."), JobStatus.FAILED),
-        (ZeroDivisionError("a bug"), JobStatus.FAILED),
+        (ObjectLostError("Object users/x is missing."), JobStatus.QUEUED, 1),
+        (OSError("No space left on device"), JobStatus.QUEUED, 1),
+        (StorageError("Object storage could not read users/x from http://10.0.0.1"), JobStatus.QUEUED, 0),
+        (OperationalError("SELECT 1", {}, Exception("server closed")), JobStatus.QUEUED, 0),
+        (NotFiniteError("The loss is not finite at step 2 of 6."), JobStatus.FAILED, 1),
+        (ZeroDivisionError("a bug"), JobStatus.FAILED, 1),
     ],
 )
 def test_only_what_another_try_may_mend_is_retried(
-    world: World, error: Exception, status: JobStatus, monkeypatch: pytest.MonkeyPatch
+    world: World, error: Exception, status: JobStatus, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.train(world.lineage(), "dog")
+    _fail_with(monkeypatch, error)
+    world.runner().run_until_idle(KINDS)
+    job = world.job(job_id)
+    assert (job.status, job.failures) == (status, failures)
+    assert job.error is not None
+    for private in ("a bug", "users/x", "10.0.0.1", "SELECT"):
+        assert private not in job.error.detail
+    assert (job.not_before is not None) == (status is JobStatus.QUEUED)
 
+
+def _fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(train_job, "train", fail)
-    world.runner().run_until_idle(KINDS)
+
+
+def test_an_outage_of_any_length_fails_no_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    _fail_with(monkeypatch, StorageError("S3 is gone"))
+    runner = world.runner(retry_backoff_seconds=0)
+    for _ in range(2 * world.settings.max_failures):
+        runner.run_one(KINDS)
+    assert (world.job(job_id).status, world.job(job_id).failures) == (JobStatus.QUEUED, 0)
+    monkeypatch.undo()
+    runner.run_one(KINDS)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_lost_object_is_given_up_after_so_many_tries(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    _fail_with(monkeypatch, ObjectLostError("Object users/x is missing."))
+    runner = world.runner(retry_backoff_seconds=0)
+    assert runner.run_until_idle(KINDS) == world.settings.max_failures
+    assert world.job(job_id).status is JobStatus.FAILED
+
+
+def test_a_lease_given_up_by_the_worker_is_no_failure_of_the_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's own deadline comes before Postgres's, so its fenced writes would still pass."""
+    job_id = world.train(world.lineage(), "dog")
+    _fail_with(monkeypatch, LeaseLostError("The lease was not renewed in time."))
+    world.runner().run_one(KINDS)
+    assert (world.job(job_id).status, world.job(job_id).error) == (JobStatus.RUNNING, None)
+
+
+def test_failures_before_a_checkpoint_are_forgiven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    with transaction(world.engine) as session:
+        session.get_one(Job, job_id).failures = world.settings.max_failures - 1
+    _steps_of(monkeypatch, kill_at=4, error=ObjectLostError("one is missing"))
+    world.runner(checkpoint_interval_seconds=0).run_one(KINDS)
+    assert (world.job(job_id).status, world.job(job_id).failures) == (JobStatus.QUEUED, 1)
+
+
+@pytest.mark.parametrize("error", [StorageError("S3 is gone"), ObjectLostError("one is missing"), HandBackError("bye")])
+def test_a_canceled_job_goes_back_to_no_queue(world: World, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    lineage_id = world.lineage()
+    job_id, next_id = world.train(lineage_id, "dog"), world.train(lineage_id, "vase")
+
+    def cancel_then_fail(*_: object) -> None:
+        with transaction(world.engine) as session:
+            session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
+        raise error
+
+    monkeypatch.setattr(train_job, "train", cancel_then_fail)
+    world.runner().run_one(KINDS)
     job = world.job(job_id)
-    assert job.status is status
-    assert job.error is not None
-    assert "a bug" not in job.error.detail
-    assert (job.not_before is not None) == (status is JobStatus.QUEUED)
-    assert job.failures == 1
+    assert (job.status, job.error) == (JobStatus.CANCELED, None)
+    assert job.finished_at is not None
+    monkeypatch.undo()
+    world.runner().run_one(KINDS)
+    assert world.job(next_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_canceled_job_publishes_nothing_however_late_it_hears_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.train(world.lineage(), "dog")
+
+    def train_then_cancel(*arguments: Any) -> Trained:
+        trained = train(*arguments)
+        with transaction(world.engine) as session:
+            session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
+        return trained
+
+    monkeypatch.setattr(train_job, "train", train_then_cancel)
+    world.runner().run_one(KINDS)
+    assert world.job(job_id).status is JobStatus.CANCELED
+    with transaction(world.engine) as session:
+        assert session.query(Version).filter(Version.number > 0).count() == 0
+
+
+def test_a_job_of_another_release_stops_neither_the_worker_nor_the_sweeper(world: World) -> None:
+    unreadable, readable = world.train(world.lineage(), "dog"), world.train(world.lineage(), "vase")
+    with transaction(world.engine) as session:
+        new = """UPDATE jobs SET params = jsonb_set(params, '{strategy}', '{"name": "of-tomorrow"}') WHERE id = :id"""
+        session.execute(text(new), {"id": unreadable})
+    world.runner().run_until_idle(KINDS)
+    assert world.job(readable).status is JobStatus.SUCCEEDED
+    with transaction(world.engine) as session:
+        row = session.execute(select(Job.status, Job.failures, Job.error).where(Job.id == unreadable)).one()
+        assert row[2] is not None
+        assert (row[0], row[1], row[2].type) == (JobStatus.QUEUED, 1, "unreadable-job")
+        session.execute(update(Job).values(status=JobStatus.RUNNING, lease_expires_at=func.clock_timestamp()))
+    assert sweeper(world).requeue_expired() == 2
+
+
+@pytest.mark.parametrize("loss", ["missing", "corrupt"])
+def test_a_lost_checkpoint_costs_its_steps_and_nothing_else(
+    world: World, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    steps = _steps_of(monkeypatch, kill_at=4)
+    runner = world.runner(checkpoint_interval_seconds=0, retry_backoff_seconds=0)
+    runner.run_one(KINDS)
+    with transaction(world.engine) as session:
+        checkpoint = session.get_one(StoredObject, world.job(job_id).checkpoint_object_id)
+    if loss == "missing":
+        world.store.delete([checkpoint.key])
+    else:
+        world.store.put(checkpoint, b"something else")
+    runner.run_one(KINDS)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert steps == [1, 2, 3, 4, *range(1, TRAINING.steps + 1)]
+
+
+def test_what_an_attempt_has_reached_stays_in_the_row_until_the_next_one_goes_on(world: World) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    with transaction(world.engine) as session:
+        session.get_one(Job, job_id).step = 4
+    settings = world.settings.model_copy(update={"heartbeat_seconds": 0.02})
+    expires_at = None
+    with Lease(world.engine, claim(world), settings, claimed_at=time.monotonic()):
+        expires_at = world.job(job_id).lease_expires_at
+        while world.job(job_id).lease_expires_at == expires_at:
+            pass
+    assert (world.job(job_id).step, world.job(job_id).total_steps) == (4, TRAINING.steps)
 
 
 def test_a_diverging_training_fails_and_publishes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,9 +439,37 @@ def test_a_diverging_training_fails_and_publishes_nothing(world: World, monkeypa
     assert world.objects(ObjectStatus.PENDING) == 0
 
 
-def test_the_sweeper_wakes_for_what_nobody_took(world: World) -> None:
-    world.train(world.lineage(), "dog")
+def test_the_sweeper_wakes_for_what_a_worker_could_take(world: World) -> None:
+    lineage_id = world.lineage()
+    for name in ("dog", "vase"):
+        world.train(lineage_id, name)
     with transaction(world.engine) as session:
         assert leases.kinds_to_wake(session, after_seconds=60) == {}
         assert leases.kinds_to_wake(session, after_seconds=0) == {JobKind.TRAIN: 1}
         assert leases.kinds_to_wake(session, after_seconds=60) == {}
+
+
+def test_a_shutdown_is_heard_before_the_first_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    real = TrainHooks.phase
+
+    def phase(self: TrainHooks, phase: Phase) -> None:
+        world.shutdown.set()
+        real(self, phase)
+
+    monkeypatch.setattr(TrainHooks, "phase", phase)
+    steps = _steps_of(monkeypatch, kill_at=1)
+    world.runner().run_one(KINDS)
+    assert (world.job(job_id).status, world.job(job_id).failures, steps) == (JobStatus.QUEUED, 0, [])
+
+
+def test_a_worker_frozen_within_a_transaction_does_not_hold_the_job(world: World) -> None:
+    with world.engine.connect() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
+
+
+def test_naming_a_lineage_does_not_wait_for_its_publication(world: World) -> None:
+    lineage_id = world.lineage()
+    with transaction(world.engine) as session:
+        leases.lock_lineage(session, lineage_id)
+        world.generate(lineage_id, 0)
