@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = 64 * MIB
     max_image_bytes: int = 16 * MIB
     max_image_pixels: int = 25_000_000
-    stored_image_side_pixels: int = Field(1024, description="Larger uploads are scaled down to this longer side.")
+    stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")
 
     # The job path. Postgres's clock alone decides when a lease has expired.
     lease_seconds: float = 30.0

@@ -57,6 +57,8 @@ class Services:
     bell: Bell
     # Decoding costs memory, and an upload holds two connections: few at a time.
     upload_slots: CapacityLimiter
+    # An export holds a whole chain of adapters in memory, which may be gigabytes: one at a time.
+    export_slot: CapacityLimiter
 
 
 @asynccontextmanager
@@ -76,6 +78,7 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
         wake_ups=wake_ups,
         bell=Bell(wake_ups),
         upload_slots=CapacityLimiter(uploads_at_once),
+        export_slot=CapacityLimiter(1),
     )
     try:
         yield services

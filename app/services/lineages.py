@@ -36,7 +36,10 @@ async def create_lineage(
     if base is None:
         fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
         raise InvalidInputError(f"There is no base model {base_model}.", (fault,))
-    own = TrainingOptions(resolution=base.manifest.resolution).overridden(base.manifest.training_defaults)
+    # Written out, so that a base registered anew with other defaults changes no lineage.
+    own = TrainingOptions(
+        resolution=base.manifest.resolution, adapted_modules=base.manifest.adapted_modules
+    ).overridden(base.manifest.training_defaults)
     lineage = Lineage(
         user_id=user_id, name=name, base_model=base_model, strategy=strategy, training=override(own, overrides)
     )

@@ -1,5 +1,6 @@
 """Versions: looking at them, and taking their adapters along."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -50,9 +51,17 @@ class ExportPlan:
 
     links: Sequence[tuple[StrategyOptions, StoredObject]]
     about: Mapping[str, str]
+    kind: AdapterFormat
+
+    def digest(self) -> str:
+        """The sha256 of all that the export is a function of; known before anything is read."""
+        parts = [f"{strategy.model_dump_json()} {row.sha256}" for strategy, row in self.links]
+        return hashlib.sha256("\n".join([self.kind.value, *self.about.values(), *parts]).encode()).hexdigest()
 
 
-async def plan_export(session: AsyncSession, user_id: UUID, lineage_id: UUID, number: int) -> ExportPlan:
+async def plan_export(
+    session: AsyncSession, user_id: UUID, lineage_id: UUID, number: int, kind: AdapterFormat
+) -> ExportPlan:
     """Where the adapters of a version and its ancestors are.
 
     Raises:
@@ -76,10 +85,10 @@ async def plan_export(session: AsyncSession, user_id: UUID, lineage_id: UUID, nu
         "version": str(number),
         "concepts": ", ".join(f"<{concept.name}> = {concept.phrase()}" for concept in taught),
     }
-    return ExportPlan(links, about)
+    return ExportPlan(links, about, kind)
 
 
-async def export_version(services: Services, plan: ExportPlan, kind: AdapterFormat) -> bytes:
+async def export_version(services: Services, plan: ExportPlan) -> bytes:
     """The whole version as one safetensors file: everything learned up to it, not its last task alone.
 
     Raises:
@@ -89,6 +98,6 @@ async def export_version(services: Services, plan: ExportPlan, kind: AdapterForm
 
     def read_and_fold() -> bytes:
         links = [Link(strategy, services.store.get(row)) for strategy, row in plan.links]
-        return export_adapter(links, kind, plan.about)
+        return export_adapter(links, plan.kind, plan.about)
 
-    return await to_thread.run_sync(read_and_fold)
+    return await to_thread.run_sync(read_and_fold, limiter=services.export_slot)

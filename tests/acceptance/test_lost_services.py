@@ -9,7 +9,7 @@ from tests.acceptance.foreign_client import ForeignClient
 from tests.acceptance.up import Up, running
 from tests.tiny_pipelines import write_tiny_sd
 
-TRAINING = {"rank": 2, "steps": 200, "batch_size": 1}
+TRAINING = {"rank": 2, "steps": 400, "batch_size": 1}
 
 
 def variables(folder: Path, **more: str) -> dict[str, str]:
@@ -22,14 +22,16 @@ def admin_of(up: Up) -> ForeignClient:
 
 
 def test_a_killed_worker_s_job_goes_on_in_another_to_the_same_adapter(tmp_path: Path) -> None:
-    with running(tmp_path / "home", variables=variables(tmp_path)) as up:
+    with running(tmp_path / "home", variables=variables(tmp_path, PALIMPSEST_HEARTBEAT_SECONDS="0.1")) as up:
         client = admin_of(up)
         concept = client.concept("dog")
         undisturbed, disturbed = (client.lineage("merge", **TRAINING) for _ in range(2))
         client.wait(client.train(undisturbed, concept)["id"], "succeeded")
 
         job = client.train(disturbed, concept)
-        reached = client.wait_for_step(job["id"], 50)["progress"]["step"]
+        seen = client.wait_for_step(job["id"], 50)
+        assert seen["status"] == "running", "it ended before anything could be killed"
+        reached = seen["progress"]["step"]
         killed = up.pids()["worker"]
         os.kill(killed, signal.SIGKILL)
         killed_at = time.monotonic()

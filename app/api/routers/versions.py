@@ -1,6 +1,5 @@
 """Versions of a lineage: train, look, take the adapter along."""
 
-import hashlib
 from typing import Annotated
 from uuid import UUID
 
@@ -65,12 +64,12 @@ async def download_adapter(
 ) -> Response:
     """Download a version's adapter: its whole ancestry folded into one LoRA of scale 1."""
     async with open_work(services) as work:
-        plan = await versions.plan_export(work.session, caller.id, lineage_id, number)
-    data = await versions.export_version(services, plan, kind)
+        plan = await versions.plan_export(work.session, caller.id, lineage_id, number, kind)
     headers = {
-        "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+        "ETag": f'"{plan.digest()}"',
         "Content-Disposition": f'attachment; filename="{lineage_id}-v{number}-{kind.value}.safetensors"',
     }
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    data = await versions.export_version(services, plan)
     return Response(data, headers=headers, media_type="application/octet-stream")
