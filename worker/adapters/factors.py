@@ -1,7 +1,7 @@
 """LoRA factors (arXiv 2106.09685) and the file that holds them.
 
 The file is safetensors with `unet.<module path>.lora_A.weight` (r x d_in) and `.lora_B.weight` (d_out x r) in fp32, as
-trained: the scale `s` stands beside them in the metadata, not folded in. A convolution is its flattened kernel.
+trained: the scale `s` stands beside them in the metadata, not folded in.
 """
 
 import math
@@ -24,10 +24,34 @@ class AdapterFormatError(TensorFileError):
 
 @dataclass(frozen=True)
 class Factors:
-    """One projection's factors: `a` is r x d_in, `b` is d_out x r."""
+    """One projection's factors: `a` is r x d_in, `b` is d_out x r.
+
+    Those of a convolution, flattened like all others, remember its `kernel` (height, width): files of adapters keep
+    the four dimensions that other tools want, A's r x in x height x width and B's d_out x r x 1 x 1.
+    """
 
     a: Tensor
     b: Tensor
+    kernel: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, a: Tensor, b: Tensor) -> "Factors":
+        """Factors in the dimensions of their layer.
+
+        Raises:
+            AdapterFormatError: they are not of one layer.
+        """
+        if a.ndim == 2:
+            return cls(a, b)
+        if a.ndim != 4 or b.shape[2:] != (1, 1):
+            raise AdapterFormatError(f"factors of shapes {tuple(a.shape)} and {tuple(b.shape)} have no product B A")
+        return cls(a.flatten(1), b.flatten(1), (int(a.shape[2]), int(a.shape[3])))
+
+    def unflattened(self) -> tuple[Tensor, Tensor]:
+        """A and B in the dimensions of their layer."""
+        if self.kernel is None:
+            return self.a, self.b
+        return self.a.unflatten(1, (-1, *self.kernel)), self.b[:, :, None, None]
 
     def __post_init__(self) -> None:
         if self.a.ndim != 2 or self.b.ndim != 2 or self.a.shape[0] != self.b.shape[1]:
@@ -63,8 +87,9 @@ def to_bytes(adapter: Adapter, metadata: Mapping[str, str]) -> bytes:
         raise ValueError(f"the adapter's metadata may not set {', '.join(sorted(taken))}")
     tensors = {}
     for name, factors in adapter.modules.items():
-        tensors[f"unet.{name}.lora_A.weight"] = factors.a.to(torch.float32)
-        tensors[f"unet.{name}.lora_B.weight"] = factors.b.to(torch.float32)
+        a, b = factors.unflattened()
+        tensors[f"unet.{name}.lora_A.weight"] = a.to(torch.float32)
+        tensors[f"unet.{name}.lora_B.weight"] = b.to(torch.float32)
     return pack(tensors, {**metadata, **own})
 
 
@@ -102,4 +127,4 @@ def _scale(metadata: Mapping[str, str]) -> float:
 def _pair(name: str, halves: Mapping[str, Tensor]) -> Factors:
     if missing := {"A", "B"} - halves.keys():
         raise AdapterFormatError(f"{name} has no lora_{missing.pop()}")
-    return Factors(halves["A"], halves["B"])
+    return Factors.of(halves["A"], halves["B"])

@@ -24,7 +24,7 @@ class LiveFactors:
 
     def snapshot(self) -> Factors:
         """A copy on the CPU, kernels flattened."""
-        return Factors(*(part.detach().to("cpu", torch.float32, copy=True).flatten(1) for part in (self.a, self.b)))
+        return Factors.of(*(part.detach().to("cpu", torch.float32, copy=True) for part in (self.a, self.b)))
 
     def load(self, factors: Factors) -> None:
         """Take the values of `factors`, in place."""

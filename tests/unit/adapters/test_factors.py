@@ -32,6 +32,20 @@ def test_delta_is_s_b_a(rank: int, scale: float, seed: int) -> None:
         np.testing.assert_allclose(adapter.delta(name).numpy(), expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
 
 
+@given(rank=st.integers(1, 5), height=st.integers(1, 3), width=st.integers(1, 3))
+def test_a_convolution_keeps_its_four_dimensions_in_the_file(rank: int, height: int, width: int) -> None:
+    a, b = torch.randn((rank, 4, height, width)), torch.randn((6, rank, 1, 1))
+    factors = Factors.of(a, b)
+    assert factors.a.shape == (rank, 4 * height * width)
+    tensors = load(to_bytes(Adapter(1.0, {"conv": factors}), {}))
+    assert torch.equal(tensors["unet.conv.lora_A.weight"], a)
+    assert torch.equal(tensors["unet.conv.lora_B.weight"], b)
+    again = from_bytes(to_bytes(Adapter(1.0, {"conv": factors}), {})).modules["conv"]
+    assert again.kernel == (height, width)
+    assert torch.equal(again.a, factors.a)
+    assert torch.equal(again.b, factors.b)
+
+
 def test_the_keys_are_those_of_the_format() -> None:
     tensors = load(to_bytes(random_adapter({"mid.to_q": (6, 4)}, 2, 1.0, 0), {}))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -1,24 +1,26 @@
 """Diffusers loads both formats of an export, and then computes what the version computes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from app.domain.strategies import MergeOptions
 from app.services.adapter_export import AdapterFormat, Link, export_adapter
 from tests.tiny_pipelines import tiny_sd
 from worker.adapters.accumulated import added, applied
 from worker.adapters.factors import Adapter, Factors, to_bytes
-from worker.models.projections import adapted_projections, projection_shape
+from worker.models.projections import adapted_projections
 
 
+@pytest.mark.parametrize("names", [("to_q", "to_k", "to_v", "to_out.0"), ("to_q", "conv1", "conv_shortcut")])
 @pytest.mark.parametrize("kind", list(AdapterFormat))
-def test_diffusers_loads_an_export(kind: AdapterFormat, tmp_path: Path) -> None:
+def test_diffusers_loads_an_export(kind: AdapterFormat, names: tuple[str, ...], tmp_path: Path) -> None:
     pipe = tiny_sd()
-    projections = adapted_projections(pipe.unet, ("to_q", "to_k", "to_v", "to_out.0"))
-    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
-    adapters = [_random_adapter(shapes, seed) for seed in range(2)]
+    projections = adapted_projections(pipe.unet, names)
+    adapters = [_random_adapter(projections, seed) for seed in range(2)]
     inputs = _inputs(pipe.unet.config.in_channels, pipe.unet.config.cross_attention_dim)
 
     update = added(added({}, adapters[0]), adapters[1])
@@ -37,13 +39,14 @@ def test_diffusers_loads_an_export(kind: AdapterFormat, tmp_path: Path) -> None:
     assert (expected - base).abs().max() > 1e-2
 
 
-def _random_adapter(shapes: dict[str, tuple[int, int]], seed: int) -> Adapter:
+def _random_adapter(projections: Mapping[str, nn.Linear | nn.Conv2d], seed: int) -> Adapter:
     draw = torch.Generator().manual_seed(seed)
     rank = 2 + seed
     factors = {}
-    for name, (d_out, d_in) in shapes.items():
-        a = 0.3 * torch.randn((rank, d_in), generator=draw)
-        factors[name] = Factors(a, 0.3 * torch.randn((d_out, rank), generator=draw))
+    for name, projection in projections.items():
+        d_out, *inputs = projection.weight.shape
+        a = 0.1 * torch.randn((rank, *inputs), generator=draw)
+        factors[name] = Factors.of(a, 0.3 * torch.randn((d_out, rank, *(1 for _ in inputs[1:])), generator=draw))
     return Adapter(scale=0.5 + seed, modules=factors)
 
 
