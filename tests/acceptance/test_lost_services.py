@@ -47,6 +47,18 @@ def test_a_killed_worker_s_job_goes_on_in_another_to_the_same_adapter(tmp_path: 
         assert len(shas) == 1
 
 
+def test_a_worker_that_is_told_to_stop_hands_its_job_back(tmp_path: Path) -> None:
+    """With a lease of an hour, nothing but a hand-back lets another worker have the job."""
+    patient = variables(tmp_path, PALIMPSEST_HEARTBEAT_SECONDS="0.1", PALIMPSEST_LEASE_SECONDS="3600")
+    with running(tmp_path / "home", variables=patient) as up:
+        client = admin_of(up)
+        lineage = client.lineage("merge", **TRAINING)
+        job = client.train(lineage, client.concept("dog"))
+        client.wait_for_step(job["id"], 20)
+        os.kill(up.pids()["worker"], signal.SIGTERM)
+        assert client.wait(job["id"], "succeeded")["attempt"] == 2
+
+
 def test_with_the_broker_down_a_post_is_accepted_and_the_job_runs_once_it_is_back(tmp_path: Path) -> None:
     with running(tmp_path / "home", variables=variables(tmp_path, PALIMPSEST_REWAKE_AFTER_SECONDS="1")) as up:
         client = admin_of(up)
