@@ -26,7 +26,8 @@ def load_chain(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes]) 
     for version in versions:
         assert version.adapter_object_id is not None
         assert version.strategy is not None
-        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id))))
+        prompt = None if version.taught is None else version.taught.instance_prompt()
+        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id)), prompt))
     return tuple(links)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.db import leases
 from app.db.session import transaction
 from app.db.tables import Concept, ConceptImage, StoredObject, Version
-from app.domain.base_models import BaseModelManifest
+from app.domain.base_models import DEFAULT_NEUTRAL_PROMPTS, BaseModelManifest
 from app.domain.errors import DeletedError
 from app.domain.jobs import JobStatus, Phase, TrainParams, TrainResult
 from app.domain.lineages import Provenance, VersionStatus
@@ -54,6 +54,7 @@ def run(context: JobContext, params: TrainParams) -> None:
         strategy=params.strategy,
         chain=load_chain(context.engine, inputs.parent_id, context.objects.get),
         adapted_modules=params.training.adapted_modules or manifest.adapted_modules,
+        neutral_prompts=_neutral_prompts(manifest),
     )
     trained = _train(context, base, task)
     context.lease.enter(Phase.PUBLISHING)
@@ -62,6 +63,10 @@ def run(context: JobContext, params: TrainParams) -> None:
     provenance = _provenance(context, params, inputs, base, manifest, trained, adapter, time.monotonic() - started_at)
     with transaction(context.engine) as session:
         _publish(session, context, params, adapter, provenance)
+
+
+def _neutral_prompts(manifest: BaseModelManifest) -> tuple[str, ...]:
+    return manifest.neutral_prompts or DEFAULT_NEUTRAL_PROMPTS
 
 
 def _train(context: JobContext, base: Base, task: TrainingTask) -> Trained:
@@ -113,6 +118,7 @@ def _provenance(
         parent_adapter_sha256=inputs.parent_adapter_sha256,
         image_sha256s=inputs.image_sha256s,
         instance_prompt=params.taught.instance_prompt(),
+        neutral_prompts=_neutral_prompts(manifest),
         strategy=params.strategy,
         training=params.training,
         adapter_sha256=adapter.sha256,

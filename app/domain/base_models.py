@@ -8,6 +8,18 @@ from pydantic import Field, StringConstraints
 from app.domain.base import Value
 from app.domain.training import ModuleNames, Resolution, TrainingOverrides
 
+DEFAULT_NEUTRAL_PROMPTS = (
+    "a photo",
+    "a photo of a person",
+    "a photo of an animal",
+    "a photo of a house",
+    "a photo of food on a table",
+    "a landscape",
+    "a painting",
+    "a drawing of an object",
+)
+"""For a base whose manifest has none: what any picture might show."""
+
 BaseModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 

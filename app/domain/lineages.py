@@ -29,7 +29,8 @@ class Machine(Value):
 class Provenance(Value):
     """Everything that a version's adapter is a function of, and how it came about.
 
-    `strategy_notes` are figures that the strategy found out about its own start; docs/strategies.md names them.
+    `strategy_notes` are figures that the strategy found out about its own start, or its end; docs/strategies.md names
+    them. `neutral_prompts` are those that the strategy could draw from the base.
     """
 
     base_model: str
@@ -37,6 +38,7 @@ class Provenance(Value):
     parent_adapter_sha256: str | None
     image_sha256s: tuple[str, ...]
     instance_prompt: str
+    neutral_prompts: tuple[str, ...] = ()
     strategy: AnyStrategy
     training: TrainingOptions
     adapter_sha256: str

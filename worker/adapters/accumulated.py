@@ -23,10 +23,14 @@ class UpdateMismatchError(ValueError):
 
 @dataclass(frozen=True)
 class ChainLink:
-    """One version of a lineage's chain: the strategy it was learned by, and its own task's adapter."""
+    """One version of a lineage's chain: the strategy it was learned by, and its own task's adapter.
+
+    `instance_prompt` is what the version's concept was taught with; None where nothing was taught with a prompt.
+    """
 
     strategy: StrategyOptions
     adapter: Adapter
+    instance_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,30 @@ def added(update: Update, adapter: Adapter) -> Update:
     return total
 
 
+@dataclass(frozen=True)
+class AppliedUpdate:
+    """An update that is on a base just now: the base's own parameters, set aside, and the modules they belong to."""
+
+    originals: Mapping[str, Tensor]
+    modules: Mapping[str, nn.Linear | nn.Conv2d]
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Within it the modules compute with W0 again; nothing is computed or copied, parameters only change places."""
+        shifted = {name: module.weight for name, module in self.modules.items()}
+        self._put(self.originals)
+        try:
+            yield
+        finally:
+            self._put(shifted)
+
+    def _put(self, parameters: Mapping[str, Tensor]) -> None:
+        for name, module in self.modules.items():
+            module.weight = parameters[name]
+
+
 @contextmanager
-def applied(denoiser: nn.Module, update: Update) -> Iterator[None]:
+def applied(denoiser: nn.Module, update: Update) -> Iterator[AppliedUpdate]:
     """Within it, each module of `update` computes with `W0 + D`, summed in fp32; after it, with W0, bit for bit.
 
     The base's own parameters are set aside, not written to, so nothing can leave a trace in them; what this costs is
@@ -85,7 +111,7 @@ def applied(denoiser: nn.Module, update: Update) -> Iterator[None]:
     try:
         for name, module in modules.items():
             module.weight = _shifted(originals[name], update[name])
-        yield
+        yield AppliedUpdate(originals, modules)
     finally:
         for name, module in modules.items():
             module.weight = originals[name]

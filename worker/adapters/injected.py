@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer, LoraModel
-from torch import nn
+from torch import Tensor, nn
 
 from worker.adapters.factors import Adapter, Factors
 
@@ -21,6 +21,10 @@ class LiveFactors:
 
     a: nn.Parameter
     b: nn.Parameter
+
+    def product(self) -> Tensor:
+        """`B A`, d_out x d_in, through which gradients flow."""
+        return self.b.flatten(1) @ self.a.flatten(1)
 
     def snapshot(self) -> Factors:
         """A copy on the CPU, kernels flattened."""
@@ -35,10 +39,11 @@ class LiveFactors:
 
 @dataclass(frozen=True)
 class LiveAdapter:
-    """An adapter in training: its live factors by module path, in sorted order, and their scale s."""
+    """An adapter in training: its live factors by module path, in sorted order, their scale s, and their layers."""
 
     scale: float
     modules: Mapping[str, LiveFactors]
+    layers: tuple[LoraLayer, ...]
 
     def parameters(self) -> list[nn.Parameter]:
         """A and B of each module in turn; the order is the same each time."""
@@ -51,6 +56,23 @@ class LiveAdapter:
     def snapshot(self) -> Adapter:
         """A copy on the CPU."""
         return Adapter(self.scale, {name: factors.snapshot() for name, factors in self.modules.items()})
+
+    @contextmanager
+    def bypassed(self) -> Iterator[None]:
+        """Within it the layers compute `W x` alone, exactly what they would without the adapter."""
+        trained = [parameter.requires_grad for parameter in self.parameters()]
+        self._enable(False)
+        try:
+            yield
+        finally:
+            self._enable(True)
+            # peft makes all factors trainable when it enables them, also an A that is to stay as it is.
+            for parameter, requires_grad in zip(self.parameters(), trained, strict=True):
+                parameter.requires_grad_(requires_grad)
+
+    def _enable(self, enabled: bool) -> None:
+        for layer in self.layers:
+            layer.enable_adapters(enabled)
 
 
 @contextmanager
@@ -74,17 +96,22 @@ def injected(
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths, init_lora_weights=False)
     tuner = LoraModel(denoiser, config, _NAME)
     try:
-        live = {name: _live(denoiser, name, factors[name]) for name in sorted(factors)}
+        layers = {name: _layer(denoiser, name) for name in sorted(factors)}
+        live = {name: _live(layer, factors[name]) for name, layer in layers.items()}
         for part in live.values():
             part.a.requires_grad_(trains_a)
-        yield LiveAdapter(alpha / rank, live)
+        yield LiveAdapter(alpha / rank, live, tuple(layers.values()))
     finally:
         tuner.unload()
 
 
-def _live(denoiser: nn.Module, name: str, factors: Factors) -> LiveFactors:
+def _layer(denoiser: nn.Module, name: str) -> LoraLayer:
     layer = denoiser.get_submodule(name)
     assert isinstance(layer, LoraLayer)
+    return layer
+
+
+def _live(layer: LoraLayer, factors: Factors) -> LiveFactors:
     live = LiveFactors(layer.lora_A[_NAME].weight, layer.lora_B[_NAME].weight)
     for part in (live.a, live.b):
         part.data = part.data.to(torch.float32)

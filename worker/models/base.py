@@ -115,3 +115,6 @@ class Base(Protocol):
 
     def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
         """One picture; every random number comes from the CPU `generator`."""
+
+    def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
+        """The latents (1 x C x h x w, in the denoiser's scaled units) of the picture that `sample` draws."""

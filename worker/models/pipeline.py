@@ -38,7 +38,11 @@ class PipelineBase:
 
     @torch.no_grad()
     def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
-        latents = self.pipeline(
+        return self._decode(self.sample_latents(sampling, generator, on_step))
+
+    @torch.no_grad()
+    def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
+        latents: Tensor = self.pipeline(
             sampling.prompt,
             height=sampling.resolution,
             width=sampling.resolution,
@@ -50,7 +54,7 @@ class PipelineBase:
             output_type="latent",
             callback_on_step_end=_reporting(on_step),
         ).images
-        return self._decode(latents)
+        return latents
 
     def _initial_noise(self, resolution: int, generator: torch.Generator) -> Tensor:
         # Drawn in fp32 whatever the base's precision: in another dtype the same seed draws other numbers.

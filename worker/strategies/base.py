@@ -9,6 +9,7 @@ import torch
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import LineageState, Update
 from worker.adapters.factors import Adapter, Factors
+from worker.strategies.extra_loss import MakeExtraLoss, NoExtraLoss
 
 Shapes = Mapping[str, tuple[int, int]]
 """(d_out, d_in) of each adapted projection, by module path."""
@@ -19,13 +20,14 @@ class Start:
     """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors.
 
     Without `trains_a`, A stays as it is and only B is trained. `notes` are figures about the start that go into the
-    version's provenance.
+    version's provenance. `extra_loss` makes what the strategy adds to the loss.
     """
 
     beneath: Update
     factors: dict[str, Factors]
     trains_a: bool = True
     notes: Mapping[str, float] = field(default_factory=dict)
+    extra_loss: MakeExtraLoss = NoExtraLoss
 
 
 class Strategy(Protocol):

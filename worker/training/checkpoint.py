@@ -41,7 +41,8 @@ def task_digest(base: Base, task: TrainingTask) -> str:
     """The sha256 (hex) of everything that the training is a function of."""
     digest = hashlib.sha256()
     texts = (task.instance_prompt, task.training.model_dump_json(), task.strategy.model_dump_json())
-    digest.update(json.dumps([base.fingerprint, *texts, task.adapted_modules]).encode())
+    prompts = (task.neutral_prompts, task.earlier_prompts())
+    digest.update(json.dumps([base.fingerprint, *texts, task.adapted_modules, *prompts]).encode())
     for image in task.images:
         digest.update(f"{image.mode} {image.size}".encode() + image.tobytes())
     for link in task.chain:
@@ -56,6 +57,7 @@ def capture(session: Session, step: int, loss: float, digest: str) -> bytes:
     for n, moments in session.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{n}.{name}": moments[name] for name in _MOMENTS}
     tensors["generator"] = session.generator.get_state()
+    tensors |= {f"stream.{name}": stream.get_state() for name, stream in session.streams.items()}
     lr_state = json.dumps(session.lr_scheduler.state_dict())
     texts = {"format": FORMAT, "step": str(step), "loss": repr(loss), "task": digest, "lr_scheduler": lr_state}
     return pack(tensors, texts)
@@ -92,3 +94,5 @@ def restore(session: Session, checkpoint: Checkpoint) -> None:
     for group, rate in zip(session.optimizer.param_groups, session.lr_scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
     session.generator.set_state(tensors["generator"])
+    for name, stream in session.streams.items():
+        stream.set_state(tensors[f"stream.{name}"])

@@ -1,6 +1,6 @@
 """Training one adapter: DreamBooth (arXiv 2208.12242) with LoRA, on top of whatever the strategy lays beneath.
 
-Every random number comes from the task's own CPU generator, in a fixed order; so at a fixed thread count the same job
+Every random number comes from the task's own CPU generators, in a fixed order; so at a fixed thread count the same job
 gives the same adapter on the CPU, bit for bit, however often it was interrupted.
 """
 
@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from app.domain.errors import NotFiniteError
 from app.domain.jobs import Phase
-from worker.adapters.accumulated import applied
-from worker.adapters.injected import injected
+from worker.adapters.accumulated import AppliedUpdate, applied
+from worker.adapters.injected import LiveAdapter, injected
 from worker.models.base import Base
 from worker.models.projections import adapted_projections, projection_shape
 from worker.strategies.base import Start
+from worker.strategies.extra_loss import ExtraLoss, Scene
 from worker.strategies.registry import strategy_of
 from worker.strategies.replay import replay
 from worker.training.checkpoint import Checkpoint, capture, parse, restore, task_digest
@@ -38,16 +39,19 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
     checkpoint = None if resume_from is None else parse(resume_from, digest)
     generator = task.generator()
     start = _start(base, task, generator)
-    encoded = _encode(base, task, hooks, checkpoint)
-    hooks.phase(Phase.TRAINING)
+    prepare = _Preparation(base, task, hooks, 0 if checkpoint is None else checkpoint.step)
+    hooks.phase(Phase.ENCODING)
+    encoded = encode(base, task, prepare.tick)
     alpha = task.training.alpha or task.training.rank
     with (
-        applied(base.denoiser, start.beneath),
+        applied(base.denoiser, start.beneath) as beneath,
         injected(base.denoiser, start.factors, alpha, start.trains_a) as adapter,
     ):
-        session = open_session(adapter, task.training, generator, base.device)
-        final_loss = _Loop(base, task, hooks, digest, encoded).run(session, checkpoint)
-        trained = Trained(adapter.snapshot(), final_loss, start.notes)
+        extra_loss = prepare.extra_loss(start, adapter, beneath)
+        hooks.phase(Phase.TRAINING)
+        session = open_session(adapter, task.training, generator, extra_loss.streams, base.device)
+        final_loss = _Loop(base, task, hooks, digest, encoded, extra_loss).run(session, checkpoint)
+        trained = Trained(adapter.snapshot(), final_loss, {**start.notes, **extra_loss.notes()})
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained
@@ -59,10 +63,31 @@ def _start(base: Base, task: TrainingTask, generator: torch.Generator) -> Start:
     return strategy_of(task.strategy).start(replay(task.chain), shapes, task.training, generator)
 
 
-def _encode(base: Base, task: TrainingTask, hooks: Hooks, checkpoint: Checkpoint | None) -> Encoded:
-    done = 0 if checkpoint is None else checkpoint.step
-    hooks.phase(Phase.ENCODING)
-    return encode(base, task, lambda: hooks.step(done, task.training.steps, None))
+@dataclass(frozen=True)
+class _Preparation:
+    """What comes before the first step that is still to do."""
+
+    base: Base
+    task: TrainingTask
+    hooks: Hooks
+    done: int
+
+    def tick(self) -> None:
+        self.hooks.step(self.done, self.task.training.steps, None)
+
+    def extra_loss(self, start: Start, adapter: LiveAdapter, beneath: AppliedUpdate) -> ExtraLoss:
+        task = self.task
+        scene = Scene(
+            base=self.base,
+            adapter=adapter,
+            beneath=beneath,
+            earlier_prompts=task.earlier_prompts(),
+            neutral_prompts=task.neutral_prompts,
+            resolution=task.training.resolution,
+            stream=task.generator,
+            tick=self.tick,
+        )
+        return start.extra_loss(scene)
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,7 @@ class _Loop:
     hooks: Hooks
     digest: str
     encoded: Encoded
+    extra_loss: ExtraLoss
 
     def run(self, session: Session, checkpoint: Checkpoint | None) -> float:
         """All steps that are still to do; returns the loss of the last one."""
@@ -89,6 +115,9 @@ class _Loop:
 
     def _step(self, session: Session, step: int) -> float:
         batch_loss = self._loss(session.generator)
+        extra = self.extra_loss.of_step()
+        if extra is not None:
+            batch_loss = batch_loss + extra
         loss = float(batch_loss.detach())
         if not math.isfinite(loss):
             raise NotFiniteError(f"The loss is not finite at step {step} of {self.task.training.steps}.")

@@ -1,6 +1,7 @@
 """The moving parts of one training: everything that a step changes, and nothing else."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,13 +16,17 @@ from worker.training.optimization import make_lr_scheduler, make_optimizer
 
 @dataclass(frozen=True)
 class Session:
-    """The adapter in training, what updates it, and the job's own source of randomness, a CPU generator."""
+    """The adapter in training, what updates it, and the job's own sources of randomness, CPU generators.
+
+    `streams` are those of the strategy's extra loss, by name.
+    """
 
     accelerator: Accelerator
     adapter: LiveAdapter
     optimizer: AcceleratedOptimizer
     lr_scheduler: AcceleratedScheduler
     generator: torch.Generator
+    streams: Mapping[str, torch.Generator]
 
     def update(self, loss: torch.Tensor, max_grad_norm: float) -> float:
         """One optimizer step down the gradient of `loss`; returns the gradient's norm before clipping.
@@ -39,7 +44,11 @@ class Session:
 
 
 def open_session(
-    adapter: LiveAdapter, training: TrainingOptions, generator: torch.Generator, device: torch.device
+    adapter: LiveAdapter,
+    training: TrainingOptions,
+    generator: torch.Generator,
+    streams: Mapping[str, torch.Generator],
+    device: torch.device,
 ) -> Session:
     """A session at step 0."""
     # The base is where it belongs already; accelerate is to move nothing.
@@ -47,4 +56,4 @@ def open_session(
     optimizer = make_optimizer(adapter.trainable(), training)
     lr_scheduler = make_lr_scheduler(optimizer, training)
     optimizer, lr_scheduler = accelerator.prepare(optimizer, lr_scheduler)
-    return Session(accelerator, adapter, optimizer, lr_scheduler, generator)
+    return Session(accelerator, adapter, optimizer, lr_scheduler, generator, streams)

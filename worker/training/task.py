@@ -27,14 +27,21 @@ class TrainingTask:
     strategy: StrategyOptions
     chain: tuple[ChainLink, ...]
     adapted_modules: tuple[str, ...]
+    neutral_prompts: tuple[str, ...] = ()
 
-    def generator(self) -> torch.Generator:
+    def earlier_prompts(self) -> tuple[str, ...]:
+        """What the concepts of the chain were taught with, oldest first."""
+        return tuple(link.instance_prompt for link in self.chain if link.instance_prompt is not None)
+
+    def generator(self, stream: str = "") -> torch.Generator:
         """The task's own source of randomness, on the CPU: a function of the seed and of the place in the chain.
 
         A lineage's versions share one seed. From the seed alone every fresh A would start as the one before it did,
-        in its very directions, where the strategies want independent draws.
+        in its very directions, where the strategies want independent draws. A named `stream` is another source of the
+        same task: what is drawn from one moves no other.
         """
-        digest = hashlib.sha256(f"{self.training.seed}/{len(self.chain)}".encode()).digest()
+        seed = f"{self.training.seed}/{len(self.chain)}" + (f"/{stream}" if stream else "")
+        digest = hashlib.sha256(seed.encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:_SEED_BYTES], "little"))
 
 
@@ -54,7 +61,11 @@ class Hooks(Protocol):
         """This phase begins."""
 
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
-        """`step` optimizer steps are done. Called after each; with loss None also after each encoded image."""
+        """`step` optimizer steps are done. Called after each.
+
+        With loss None it is called in the encoding phase too: after each image, and after each denoising step of what
+        the strategy draws before training.
+        """
 
     def wants_checkpoint(self) -> bool:
         """Asked after each step: whether to save one now."""

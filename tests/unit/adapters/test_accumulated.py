@@ -57,6 +57,19 @@ def test_updates_nest() -> None:
     assert torch.equal(weight_of(denoiser, "0"), w0)
 
 
+def test_an_update_can_be_lifted_for_a_while() -> None:
+    denoiser, update = a_denoiser(), an_update()
+    originals = {name: weight_of(denoiser, name) for name in update}
+    with applied(denoiser, update) as on:
+        shifted = {name: weight_of(denoiser, name) for name in update}
+        with on.lifted():
+            assert all(weight_of(denoiser, name) is originals[name] for name in update)
+        with pytest.raises(KeyboardInterrupt), on.lifted():
+            raise KeyboardInterrupt
+        assert all(weight_of(denoiser, name) is shifted[name] for name in update)
+    assert all(weight_of(denoiser, name) is originals[name] for name in update)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [

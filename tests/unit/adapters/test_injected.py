@@ -78,6 +78,37 @@ def test_a_can_be_left_out_of_what_is_trained(trains_a: bool) -> None:
         assert trainable == {id(parameter) for parameter in live.trainable()}
 
 
+@pytest.mark.parametrize("trains_a", [True, False])
+def test_a_bypassed_adapter_is_not_there_and_comes_back_as_it_was(trains_a: bool) -> None:
+    denoiser, adapter = tiny_base().denoiser, an_adapter(("to_q", "conv1"))
+    plain = outputs(denoiser)
+    with injected(denoiser, adapter.modules, alpha=3.0, trains_a=trains_a) as live:
+        with_layers, trainable = outputs(denoiser), [id(parameter) for parameter in live.trainable()]
+        with live.bypassed():
+            assert torch.equal(outputs(denoiser), plain)
+        with pytest.raises(KeyboardInterrupt), live.bypassed():
+            raise KeyboardInterrupt
+        assert torch.equal(outputs(denoiser), with_layers)
+        assert [id(parameter) for parameter in live.trainable()] == trainable
+
+
+def test_a_bypass_between_a_loss_and_its_gradient_does_not_touch_it() -> None:
+    denoiser, adapter = tiny_base().denoiser, an_adapter(("to_q", "conv1"))
+    gradients = []
+    for bypasses in (False, True):
+        with injected(denoiser, adapter.modules, alpha=3.0) as live:
+            loss = denoiser(torch.ones(1, 4, 8, 8), torch.tensor([3]), torch.ones(1, 5, 32)).sample.sum()
+            if bypasses:
+                with live.bypassed():
+                    outputs(denoiser)
+            loss.backward()
+            gradients.append([parameter.grad for parameter in live.parameters()])
+    for plain, after in zip(*gradients, strict=True):
+        assert plain is not None
+        assert after is not None
+        assert torch.equal(plain, after)
+
+
 def test_a_path_that_ends_another_path_wraps_only_itself() -> None:
     denoiser = nn.ModuleDict({"to_q": nn.Linear(3, 3), "inner": nn.ModuleDict({"to_q": nn.Linear(3, 3)})})
     adapter = random_adapter({"to_q": (3, 3)}, 1, 1.0, seed=0)

@@ -29,7 +29,8 @@ def a_task(
     shapes = ((70, 90, 3), (96, 64, 3))
     drawn = (np.random.default_rng(n).integers(0, 256, shape, dtype=np.uint8) for n, shape in enumerate(shapes))
     images = tuple(Image.fromarray(pixels) for pixels in drawn)
-    return TrainingTask(images, "a zqa cat", training, strategy or MergeOptions(), chain, adapted_modules)
+    strategy = strategy or MergeOptions()
+    return TrainingTask(images, "a zqa cat", training, strategy, chain, adapted_modules, ("a photo", "a red cup"))
 
 
 @dataclass

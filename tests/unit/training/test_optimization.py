@@ -76,7 +76,8 @@ def a_session_and_its_parameters(max_norm: float, gradient: float) -> tuple[floa
     """One update whose loss has this gradient in every element of A (2 x 3); the norm, and A's gradient after it."""
     factors = random_adapter({"x": (4, 3)}, 2, 1.0, seed=0).modules["x"]
     live = LiveFactors(torch.nn.Parameter(factors.a), torch.nn.Parameter(factors.b))
-    session = open_session(LiveAdapter(1.0, {"x": live}), TrainingOptions(), torch.Generator(), tiny_base().device)
+    adapter = LiveAdapter(1.0, {"x": live}, ())
+    session = open_session(adapter, TrainingOptions(), torch.Generator(), {}, tiny_base().device)
     before = live.b.detach().clone()
     norm = session.update((live.a * gradient).sum() + live.b.sum() * 0, max_norm)
     assert live.a.grad is not None
