@@ -115,7 +115,67 @@ class MagnitudeOptions(Value):
     fold: ClassVar[Fold] = Fold.SELECT
 
 
-StrategyOptions = NaiveOptions | MergeOptions | OrthogonalMergeOptions | MagnitudeOptions
+class CLoraOptions(Value):
+    """Merge, and hold new updates off the weights that earlier ones changed most."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="As merge, with a penalty on changing again the weights that earlier concepts changed most.",
+        source="arXiv 2304.06027, C-LoRA in Continual Diffusion",
+        cost="That of plain LoRA training, and per step one product of matrices for each adapted projection.",
+    )
+    name: Literal["c_lora"] = "c_lora"
+    lam: float = Field(
+        0.01,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Weight of the penalty in the loss. Too much of it keeps the new concept from being learned.",
+    )
+    fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.ADD
+
+
+class SelfReplayOptions(Value):
+    """Merge, and hold the model to what its parent version predicts for the earlier concepts' prompts."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="As merge, while the parent version, from latents that it draws itself, teaches what it knows already.",
+        source="arXiv 2311.14028 and arXiv 2509.23593, self-replay with teacher distillation",
+        cost="Two to four times that of plain LoRA training, by replay_batch_size, and at the start the drawing of "
+        "latents for every earlier concept.",
+    )
+    name: Literal["self_replay"] = "self_replay"
+    lam: float = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Weight of staying with the parent version on earlier concepts' prompts.",
+    )
+    mu: float = Field(
+        0.25,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Weight of staying with the base on neutral prompts.",
+    )
+    latents_per_concept: int = Field(
+        4, ge=1, le=64, description="Latents that the parent version draws for each earlier concept."
+    )
+    neutral_latents: int = Field(
+        8, ge=1, le=256, description="Latents that the base draws in all, for the neutral prompts in turn."
+    )
+    sampling_steps: int = Field(20, ge=1, le=200, description="Denoising steps by which each latent is drawn.")
+    replay_batch_size: int = Field(
+        2, ge=1, le=64, description="Latents per optimizer step of each of the two terms, drawn with replacement."
+    )
+    fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.ADD
+
+
+StrategyOptions = (
+    NaiveOptions | MergeOptions | OrthogonalMergeOptions | MagnitudeOptions | CLoraOptions | SelfReplayOptions
+)
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
 
 STRATEGIES: dict[str, type[StrategyOptions]] = {
@@ -132,4 +192,9 @@ def changed_within_run(
     """
     if parent is None or parent[0] != own[0]:
         return ()
-    return tuple(name for name in own[0].fixed_within_run if getattr(parent[1], name) != getattr(own[1], name))
+    return tuple(name for name in own[0].fixed_within_run if _meant(parent[1], name) != _meant(own[1], name))
+
+
+def _meant(training: TrainingOptions, name: str) -> object:
+    """What the option comes to: an alpha that is left out is the rank."""
+    return training.scale * training.rank if name == "alpha" else getattr(training, name)

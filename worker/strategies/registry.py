@@ -5,10 +5,12 @@ from typing import Any
 
 from app.domain.strategies import StrategyOptions
 from worker.strategies.base import Strategy
+from worker.strategies.c_lora import CLora
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
 from worker.strategies.orthogonal_merge import OrthogonalMerge
+from worker.strategies.self_replay import SelfReplay
 
 # Each takes the options of its own name; the pairing is what the test holds.
 ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
@@ -16,6 +18,8 @@ ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
     "merge": Merge,
     "orthogonal_merge": OrthogonalMerge,
     "magnitude": Magnitude,
+    "c_lora": CLora,
+    "self_replay": SelfReplay,
 }
 
 

@@ -12,6 +12,17 @@ from tests.integration.api.worker_side import teach
     ("options", "filled_in"),
     [
         ({"name": "magnitude"}, {}),
+        ({"name": "c_lora", "lam": 0.5}, {}),
+        (
+            {"name": "self_replay", "mu": 0},
+            {
+                "lam": 1,
+                "latents_per_concept": 4,
+                "neutral_latents": 8,
+                "sampling_steps": 20,
+                "replay_batch_size": 2,
+            },
+        ),
         ({"name": "orthogonal_merge"}, {"basis": "span", "freeze_a": False, "match_norm": False, "strict": False}),
         (
             {"name": "orthogonal_merge", "basis": "reference", "match_norm": True},
@@ -34,6 +45,9 @@ def test_a_lineage_keeps_its_strategys_options(
         ({"name": "orthogonal_merge", "match_norm": True}, "match_norm goes with basis 'reference' only"),
         ({"name": "orthogonal_merge", "basis": "reference", "strict": True}, "strict goes with the bases"),
         ({"name": "magnitude", "basis": "span"}, "Extra inputs"),
+        ({"name": "c_lora", "lam": -1}, "greater than or equal to 0"),
+        ({"name": "self_replay", "sampling_steps": 0}, "greater than or equal to 1"),
+        ({"name": "self_replay", "lam": 1001}, "less than or equal to 1000"),
     ],
 )
 def test_options_that_do_not_fit_are_named(client: httpx.Client, options: dict[str, object], said: str) -> None:

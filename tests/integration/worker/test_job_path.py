@@ -13,15 +13,35 @@ from app.db.session import transaction
 from app.db.tables import Concept, Generation, Job, Lineage, ObjectStatus, Version
 from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
-from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
+from app.domain.strategies import (
+    CLoraOptions,
+    MagnitudeOptions,
+    MergeOptions,
+    NaiveOptions,
+    OrthogonalMergeOptions,
+    SelfReplayOptions,
+    StrategyOptions,
+)
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import train_job
 from worker.adapters.factors import from_bytes
 from worker.training.loop import train
 from worker.training.task import Trained
 
+SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2)
+NOTES: dict[str, tuple[set[str], set[str]]] = {
+    "orthogonal_merge": (set(), {"energy_covered", "least_energy_covered"}),
+    "c_lora": ({"update_norm"}, {"update_norm"}),
+    "self_replay": ({"neutral_latents"}, {"earlier_latents", "neutral_latents"}),
+}
+"""What the first version's provenance tells of each strategy, and what the second's."""
 
-@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions()])
+
+@pytest.mark.parametrize(
+    "strategy",
+    [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions(), CLoraOptions(), SELF_REPLAY],
+    ids=lambda strategy: strategy.name,
+)
 def test_two_concepts_become_two_versions(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
     jobs = [world.train(lineage_id, name) for name in ("dog", "vase")]
@@ -35,10 +55,8 @@ def test_two_concepts_become_two_versions(world: World, strategy: StrategyOption
         assert version.parent_id == world.version(lineage_id, number - 1).id
         assert version.provenance is not None
         assert version.provenance.strategy == strategy
-        notes = (
-            {"energy_covered", "least_energy_covered"} if strategy.name == "orthogonal_merge" and number > 1 else set()
-        )
-        assert version.provenance.strategy_notes.keys() == notes
+        assert version.provenance.strategy_notes.keys() == NOTES.get(strategy.name, (set(), set()))[number - 1]
+        assert version.provenance.neutral_prompts == world.base_model.neutral_prompts
         assert from_bytes(world.adapter(lineage_id, number)).is_finite()
     with transaction(world.engine) as session:
         assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 2).id

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.jobs import JobStatus
-from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
+from app.domain.strategies import CLoraOptions, MergeOptions, NaiveOptions, SelfReplayOptions, StrategyOptions
 from app.settings import Settings
 from tests.integration.worker.world import KINDS, World
 from tests.tiny_sdxl import write_tiny_sdxl
@@ -20,7 +20,12 @@ def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
     world.engine.dispose()
 
 
-@pytest.mark.parametrize("strategy", [MergeOptions(), NaiveOptions()])
+SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2)
+
+
+@pytest.mark.parametrize(
+    "strategy", [MergeOptions(), NaiveOptions(), CLoraOptions(), SELF_REPLAY], ids=lambda strategy: strategy.name
+)
 def test_three_concepts_are_taught_and_each_version_draws_its_own(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
     trained = [world.train(lineage_id, name) for name in ("dog", "vase", "cup")]

@@ -7,7 +7,15 @@ import pytest
 import torch
 from hypothesis import given
 
-from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
+from app.domain.strategies import (
+    CLoraOptions,
+    MagnitudeOptions,
+    MergeOptions,
+    NaiveOptions,
+    OrthogonalMergeOptions,
+    SelfReplayOptions,
+    StrategyOptions,
+)
 from tests.unit.adapters.oracle import accumulated, delta, narrowest_choice, random_adapter
 from tests.unit.strategies.chains import Chain, chains
 from worker.adapters.accumulated import ChainLink
@@ -15,6 +23,7 @@ from worker.adapters.factors import Adapter
 from worker.strategies.replay import replay
 
 NAIVE, MERGE, ORTHOGONAL, MAGNITUDE = NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions()
+C_LORA, SELF_REPLAY = CLoraOptions(), SelfReplayOptions()
 SHAPES = {"to_q": (5, 7), "to_out.0": (3, 12)}
 
 
@@ -72,6 +81,7 @@ def chain_of(*strategies: StrategyOptions) -> list[ChainLink]:
         ((NAIVE, NAIVE, MERGE, NAIVE, NAIVE), {1, 2, 4}),
         ((ORTHOGONAL, ORTHOGONAL, MERGE), {0, 1, 2}),
         ((MAGNITUDE, ORTHOGONAL, NAIVE, NAIVE), {0, 1, 3}),
+        ((C_LORA, SELF_REPLAY, NAIVE, C_LORA), {0, 1, 2, 3}),
     ],
 )
 def test_which_adapters_count(strategies: tuple[StrategyOptions, ...], counted: set[int]) -> None:
@@ -105,7 +115,7 @@ def test_magnitude_keeps_what_is_larger() -> None:
         assert all(torch.equal(update[name], large.delta(name)) for name in SHAPES)
 
 
-@pytest.mark.parametrize("strategy", [MERGE, ORTHOGONAL, MAGNITUDE])
+@pytest.mark.parametrize("strategy", [MERGE, ORTHOGONAL, MAGNITUDE, C_LORA, SELF_REPLAY])
 def test_the_first_version_is_the_same_for_all(strategy: StrategyOptions) -> None:
     adapter = random_adapter(SHAPES, 2, 0.7, seed=0)
     update = replay([ChainLink(strategy, adapter)]).update

@@ -5,20 +5,31 @@ import pytest
 import torch
 
 from app.domain.errors import InvalidInputError
-from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, OrthogonalBasis, OrthogonalMergeOptions
+from app.domain.strategies import (
+    CLoraOptions,
+    MagnitudeOptions,
+    MergeOptions,
+    NaiveOptions,
+    OrthogonalBasis,
+    OrthogonalMergeOptions,
+    SelfReplayOptions,
+)
 from app.domain.training import TrainingOptions
 from tests.unit.adapters.oracle import delta, random_adapter
 from worker.adapters.accumulated import BASE_STATE, ChainLink
 from worker.strategies.base import Start, Strategy
+from worker.strategies.c_lora import CLora
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
+from worker.strategies.self_replay import SelfReplay
 
 SHAPES = {"to_q": (40, 600), "to_k": (30, 500)}
 TRAINING = TrainingOptions(rank=4)
 NAIVE, MERGE, MAGNITUDE = Naive(NaiveOptions()), Merge(MergeOptions()), Magnitude(MagnitudeOptions())
+WITH_EXTRA_LOSS = [CLora(CLoraOptions()), SelfReplay(SelfReplayOptions())]
 ORTHOGONAL = [OrthogonalMerge(OrthogonalMergeOptions(basis=basis, freeze_a=True)) for basis in OrthogonalBasis]
 
 
@@ -37,7 +48,7 @@ def same_factors(one: Start, other: Start) -> bool:
     )
 
 
-@pytest.mark.parametrize("strategy", [NAIVE, MERGE, MAGNITUDE, *ORTHOGONAL])
+@pytest.mark.parametrize("strategy", [NAIVE, MERGE, MAGNITUDE, *ORTHOGONAL, *WITH_EXTRA_LOSS])
 def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(strategy: Strategy) -> None:
     begun = start(strategy)
     assert begun.beneath == {}
@@ -50,7 +61,7 @@ def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(
         assert torch.equal(factors.b, torch.zeros(d_out, 4))
 
 
-@pytest.mark.parametrize("strategy", [NAIVE, MAGNITUDE, *ORTHOGONAL])
+@pytest.mark.parametrize("strategy", [NAIVE, MAGNITUDE, *ORTHOGONAL, *WITH_EXTRA_LOSS])
 def test_the_first_task_is_the_same_for_all(strategy: Strategy) -> None:
     begun = start(strategy)
     assert same_factors(begun, start(MERGE))
@@ -65,8 +76,8 @@ def test_the_order_of_modules_does_not_matter() -> None:
     assert same_factors(one, other)
 
 
-@pytest.mark.parametrize("strategy", [MERGE, MAGNITUDE])
-def test_merge_and_magnitude_start_afresh_over_everything(strategy: Strategy) -> None:
+@pytest.mark.parametrize("strategy", [MERGE, MAGNITUDE, *WITH_EXTRA_LOSS])
+def test_what_merges_starts_afresh_over_everything(strategy: Strategy) -> None:
     chain = (link(NaiveOptions(), 0), link(MergeOptions(), 1))
     begun = start(strategy, *chain)
     assert same_factors(begun, start(MERGE))

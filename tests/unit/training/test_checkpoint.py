@@ -9,7 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from app.domain.strategies import MergeOptions, NaiveOptions, OrthogonalMergeOptions, StrategyOptions
+from app.domain.strategies import (
+    CLoraOptions,
+    MergeOptions,
+    NaiveOptions,
+    OrthogonalMergeOptions,
+    SelfReplayOptions,
+    StrategyOptions,
+)
 from app.domain.training import LrScheduler, TrainingOptions
 from tests.tiny_pipelines import tiny_base
 from tests.unit.adapters.oracle import random_adapter
@@ -23,6 +30,7 @@ from worker.training.task import TrainingTask
 
 STEPS = 4
 SHORT = OPTIONS.model_copy(update={"steps": STEPS})
+SELF_REPLAY = SelfReplayOptions(latents_per_concept=2, neutral_latents=3, sampling_steps=2)
 
 
 def options(lr_scheduler: LrScheduler) -> TrainingOptions:
@@ -35,7 +43,7 @@ def options(lr_scheduler: LrScheduler) -> TrainingOptions:
 def a_link(strategy: StrategyOptions, adapted_modules: tuple[str, ...]) -> ChainLink:
     projections = adapted_projections(tiny_base().denoiser, adapted_modules)
     shapes = {name: projection_shape(projection) for name, projection in projections.items()}
-    return ChainLink(strategy, random_adapter(shapes, 2, 1.0, seed=1))
+    return ChainLink(strategy, random_adapter(shapes, 2, 1.0, seed=1), "a zqb dog")
 
 
 def check_every_interruption(task: TrainingTask) -> None:
@@ -56,7 +64,11 @@ def test_at_any_step_with_any_lr_scheduler(lr_scheduler: LrScheduler) -> None:
     check_every_interruption(a_task(options(lr_scheduler)))
 
 
-@pytest.mark.parametrize("strategy", [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(freeze_a=True)])
+@pytest.mark.parametrize(
+    "strategy",
+    [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(freeze_a=True), CLoraOptions(lam=0.1), SELF_REPLAY],
+    ids=lambda strategy: strategy.name,
+)
 @pytest.mark.parametrize("parent", [NaiveOptions(), MergeOptions()])
 @pytest.mark.parametrize("adapted_modules", [("to_q", "to_out.0"), ("conv1", "to_v")])
 def test_at_any_step_with_any_strategy(
@@ -114,8 +126,9 @@ def a_checkpoint(task: TrainingTask) -> bytes:
         replace(a_task(), images=(Image.new("RGB", (64, 64)),)),
         replace(a_task(), adapted_modules=("to_q",)),
         replace(a_task(), chain=(a_link(MergeOptions(), ("to_q",)),)),
+        replace(a_task(), neutral_prompts=("a photo",)),
     ],
-    ids=["prompt", "training", "strategy", "images", "modules", "chain"],
+    ids=["prompt", "training", "strategy", "images", "modules", "chain", "neutral prompts"],
 )
 def test_a_checkpoint_of_another_task_is_refused(other: TrainingTask) -> None:
     checkpoint = a_checkpoint(a_task())

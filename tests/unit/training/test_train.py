@@ -12,11 +12,13 @@ from app.domain.base_models import Family
 from app.domain.errors import InvalidInputError, NotFiniteError
 from app.domain.jobs import Phase
 from app.domain.strategies import (
+    CLoraOptions,
     MagnitudeOptions,
     MergeOptions,
     NaiveOptions,
     OrthogonalBasis,
     OrthogonalMergeOptions,
+    SelfReplayOptions,
     StrategyOptions,
 )
 from app.domain.training import TrainingOptions
@@ -119,13 +121,19 @@ def test_two_tasks_of_a_chain_draw_their_own_numbers_from_one_seed() -> None:
 
 @pytest.mark.parametrize(
     "strategy",
-    [MagnitudeOptions(), *(OrthogonalMergeOptions(basis=basis, freeze_a=True) for basis in OrthogonalBasis)],
+    [
+        MagnitudeOptions(),
+        *(OrthogonalMergeOptions(basis=basis, freeze_a=True) for basis in OrthogonalBasis),
+        CLoraOptions(),
+        SelfReplayOptions(mu=0),
+    ],
 )
 def test_a_first_task_gives_the_same_bytes_as_merge(strategy: StrategyOptions) -> None:
     merged = train(tiny_base(), a_task(), Listener(), None)
     trained = train(tiny_base(), a_task(strategy=strategy), Listener(), None)
     assert file_of(trained) == file_of(merged)
-    assert trained.notes == {}
+    assert trained.final_loss == merged.final_loss
+    assert trained.notes.keys() == ({"update_norm"} if strategy.name == "c_lora" else set())
 
 
 def test_a_frozen_a_stays_orthogonal_while_b_learns() -> None:

@@ -1,0 +1,79 @@
+"""`c_lora` (Continual Diffusion, arXiv 2304.06027): `merge`, with a price on what earlier concepts have changed.
+
+The loss of each step grows by `lam | abs(D_{t-1}) * (s B A) |_F^2`, summed over the projections, where * is elementwise
+and `abs(D_{t-1})` is scaled to mean 1 in each of them. It needs no data, old or new.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from app.domain.strategies import CLoraOptions
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import ChainLink, LineageState, Update, added
+from worker.adapters.factors import Adapter
+from worker.adapters.injected import LiveAdapter
+from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.extra_loss import Scene
+
+
+@dataclass(frozen=True)
+class CLora:
+    """Merge, and hold new updates off the weights that earlier ones changed most."""
+
+    options: CLoraOptions
+
+    def start(
+        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
+    ) -> Start:
+        """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
+        factors = fresh_factors(shapes, training.rank, generator)
+        return Start(parent.update, factors, extra_loss=partial(_penalty, parent.update, self.options.lam))
+
+    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
+        """`D_{t-1} + s B A`."""
+        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """`lam | abs(D) * (s B A) |_F^2`; `importance` is abs(D) at mean 1, of the modules that have changed at all."""
+
+    adapter: LiveAdapter
+    importance: Mapping[str, Tensor]
+    lam: float
+    # Empty: it draws nothing.
+    streams: Mapping[str, torch.Generator] = field(default_factory=dict)
+
+    def of_step(self) -> Tensor | None:
+        """The penalty of the adapter as it is now; None, which costs nothing, while there is nothing to protect."""
+        if self.lam == 0 or not self.importance:
+            return None
+        changes = (
+            weights * (self.adapter.scale * self.adapter.modules[name].product())
+            for name, weights in self.importance.items()
+        )
+        return self.lam * torch.stack([change.square().sum() for change in changes]).sum()
+
+    def notes(self) -> dict[str, float]:
+        """`update_norm`, |s B A|_F over all projections: a penalty may drive it to zero (arXiv 2410.00700)."""
+        adapter = self.adapter.snapshot()
+        squares = (float(adapter.delta(name).double().square().sum()) for name in adapter.modules)
+        return {"update_norm": math.sqrt(sum(squares))}
+
+
+def _penalty(update: Update, lam: float, scene: Scene) -> Penalty:
+    importance = {
+        name: _at_mean_one(update[name].abs()).to(factors.a.device)
+        for name, factors in scene.adapter.modules.items()
+        if name in update and update[name].any()
+    }
+    return Penalty(scene.adapter, importance, lam)
+
+
+def _at_mean_one(weights: Tensor) -> Tensor:
+    return weights / weights.mean()

@@ -1,0 +1,80 @@
+"""`self_replay` (arXiv 2311.14028, 2509.23593): `merge`, while the parent version teaches what it knows already.
+
+The parent version, frozen, is the teacher. Before training it draws a few latents z for every earlier concept's stored
+prompt, and the base draws z' for neutral prompts. The loss of each step is
+
+    |f(x) - target|^2 + lam |f(z, c_old) - f_teacher(z, c_old)|^2 + mu |f(z', c_neutral) - f_base(z', c_neutral)|^2,
+
+with x, z and z' noised to timesteps of their own, and means over all elements. All of it is in the base's prediction
+space; the target of the middle term is what the teacher says, not the noise. No past image is seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from app.domain.strategies import SelfReplayOptions
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.factors import Adapter
+from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.distillation import Distillation, draw_replay
+from worker.strategies.extra_loss import Scene
+
+
+@dataclass(frozen=True)
+class SelfReplay:
+    """Merge, and hold the model to its parent on earlier concepts' prompts, and to the base on neutral ones."""
+
+    options: SelfReplayOptions
+
+    def start(
+        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
+    ) -> Start:
+        """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
+        factors = fresh_factors(shapes, training.rank, generator)
+        return Start(parent.update, factors, extra_loss=partial(_teachers, self.options))
+
+    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
+        """`D_{t-1} + s B A`."""
+        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The terms that have a weight and a prompt, by name; the latents that they replay live as long as the job."""
+
+    terms: Mapping[str, Distillation]
+
+    @property
+    def streams(self) -> dict[str, torch.Generator]:
+        """Each term has its own."""
+        return {name: term.generator for name, term in self.terms.items()}
+
+    def of_step(self) -> Tensor | None:
+        """The weighted terms' sum."""
+        losses = [term.weighted_loss() for term in self.terms.values()]
+        return torch.stack(losses).sum() if losses else None
+
+    def notes(self) -> dict[str, float]:
+        """How many latents were drawn, by term."""
+        return {f"{name}_latents": float(len(term.replay.latents)) for name, term in self.terms.items()}
+
+
+def _teachers(options: SelfReplayOptions, scene: Scene) -> Teachers:
+    old = scene.earlier_prompts * options.latents_per_concept
+    neutral = [scene.neutral_prompts[n % len(scene.neutral_prompts)] for n in range(options.neutral_latents)]
+    terms = {}
+    for name, prompts, weight, as_teacher in (
+        ("earlier", old, options.lam, scene.without_adapter),
+        ("neutral", tuple(neutral), options.mu, scene.as_base),
+    ):
+        if prompts and weight > 0:
+            with as_teacher():
+                replay = draw_replay(scene, prompts, options.sampling_steps, scene.stream(f"{name} latents"))
+            size, generator = options.replay_batch_size, scene.stream(name)
+            terms[name] = Distillation(scene.base, as_teacher, replay, weight, size, generator)
+    return Teachers(terms)
