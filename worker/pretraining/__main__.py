@@ -56,14 +56,19 @@ def main(
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,
 ) -> None:
-    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet."""
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet.
+
+    `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plan = Plan(work_dir, model, _schedule(vae_steps, vae_minutes), _schedule(unet_steps, unet_minutes), device)
     stages = plan.stages()
-    if stage not in (*stages, "all"):
-        raise typer.BadParameter(f"{stage!r} is none of: all, {', '.join(stages)}")
+    if stage == "adopt":
+        export.adopt(model, work_dir)
+    elif stage not in (*stages, "all"):
+        raise typer.BadParameter(f"{stage!r} is none of: all, adopt, {', '.join(stages)}")
     for name, run in stages.items():
         if stage in (name, "all"):
             run()

@@ -17,6 +17,8 @@ from worker.pretraining.rare_tokens import PROMPTS, RARE_TOKENS, rare_token_stat
 from worker.pretraining.training import Run, Schedule
 from worker.pretraining.vae import LATENT_CHANNELS
 
+# Where the weights of an exported model lie that a new run begins from (stage `adopt`).
+START = "start"
 _BATCH = 64
 _WIDTH = 192
 _SNR_CAP = 5.0
@@ -156,10 +158,14 @@ class Objective:
 
 
 def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
-    """Train, or go on training, to the schedule's end."""
+    """Train, or go on training, to the schedule's end. A new run begins from adopted weights where there are any."""
     torch.manual_seed(seed)
     tokenizer = tokenizer_stage.load(work_dir)
-    painter = Painter(tokenizer).to(device)
+    painter = Painter(tokenizer)
+    if (work_dir / START).exists():
+        painter.text_encoder = CLIPTextModel.from_pretrained(work_dir / START / "text_encoder", dtype=torch.float32)
+        painter.unet = UNet2DConditionModel.from_pretrained(work_dir / START / "unet", torch_dtype=torch.float32)
+    painter.to(device)
     # Under Muon the text encoder's layers outgrow its embeddings: no norm follows its last sums but the final one.
     edges = (painter.unet.conv_in.weight, painter.unet.conv_out.weight)
     adam_only = (*painter.text_encoder.parameters(), *edges)

@@ -1,5 +1,6 @@
 """Stage `export`: the trained parts as a folder that plain diffusers loads, and the manifest that Palimpsest reads."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -58,3 +59,13 @@ def export(work_dir: Path, folder: Path) -> None:
     """Write fp16 safetensors and `palimpsest.json` into `folder`."""
     build_pipeline(work_dir).to(torch.float16).save_pretrained(folder, safe_serialization=True)
     (folder / "palimpsest.json").write_text(manifest().model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def adopt(folder: Path, work_dir: Path) -> None:
+    """The reverse: a new run of `latents` and `unet` begins from the exported model, in a directory without a run."""
+    if any((work_dir / name).exists() for name in ("vae", "tokenizer", diffusion.START, "unet.pt")):
+        raise FileExistsError(f"{work_dir} holds a run already; choose another --work-dir")
+    for part in ("vae", "tokenizer"):
+        shutil.copytree(folder / part, work_dir / part)
+    for part in ("text_encoder", "unet"):
+        shutil.copytree(folder / part, work_dir / diffusion.START / part)

@@ -54,19 +54,23 @@ def _shown(picture: Picture, background: str) -> Shown:
 def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
     """Encode all pretraining pictures, standardise the autoencoder by what comes out, and save both.
 
-    Does nothing when that was done before.
+    An autoencoder that was saved before is a standardised one. Does nothing where the latents exist.
     """
     if (work_dir / _FILE).exists():
         return
-    vae = vae_stage.load(work_dir).to(device)
     pictures = Pictures.load(work_dir)
-    mean, std = _encode_all(vae, pictures, device, seed)
-    offset, scale = mean.mean((0, 2, 3)), spread(mean, std)
-    standardise(vae, offset.to(device), scale.to(device))
-    vae.save_pretrained(work_dir / "vae")
+    if (work_dir / "vae").exists():
+        vae = AutoencoderKL.from_pretrained(work_dir / "vae").to(device)
+        mean, std = _encode_all(vae, pictures, device, seed)
+    else:
+        vae = vae_stage.load(work_dir).to(device)
+        mean, std = _encode_all(vae, pictures, device, seed)
+        offset, scale = mean.mean((0, 2, 3)), spread(mean, std)
+        standardise(vae, offset.to(device), scale.to(device))
+        vae.save_pretrained(work_dir / "vae")
+        mean = (mean - offset.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
+        std = std / scale.view(1, -1, 1, 1)
     shape = (len(pictures.for_pretraining), len(BACKGROUNDS), *mean.shape[1:])
-    mean = (mean - offset.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
-    std = std / scale.view(1, -1, 1, 1)
     partial = work_dir / f"{_FILE}.partial"
     torch.save({"mean": mean.half().view(shape), "std": std.half().view(shape)}, partial)
     partial.replace(work_dir / _FILE)
