@@ -164,7 +164,7 @@ def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 
     painter = Painter(tokenizer)
     if (work_dir / START).exists():
         painter.text_encoder = CLIPTextModel.from_pretrained(work_dir / START / "text_encoder", dtype=torch.float32)
-        painter.unet = UNet2DConditionModel.from_pretrained(work_dir / START / "unet", torch_dtype=torch.float32)
+        painter.unet = UNet2DConditionModel.from_pretrained(work_dir / START / "unet", dtype=torch.float32)
     painter.to(device)
     # Under Muon the text encoder's layers outgrow its embeddings: no norm follows its last sums but the final one.
     edges = (painter.unet.conv_in.weight, painter.unet.conv_out.weight)

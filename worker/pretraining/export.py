@@ -1,5 +1,6 @@
 """Stage `export`: the trained parts as a folder that plain diffusers loads, and the manifest that Palimpsest reads."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def manifest() -> BaseModelManifest:
         resolution=RESOLUTION,
         rare_tokens=RARE_TOKENS,
         default_steps=25,
-        default_guidance_scale=4.0,
+        default_guidance_scale=3.0,
         neutral_prompts=_NEUTRAL_PROMPTS,
         license=_LICENSE,
     )
@@ -58,7 +59,15 @@ def build_pipeline(work_dir: Path) -> StableDiffusionPipeline:
 def export(work_dir: Path, folder: Path) -> None:
     """Write fp16 safetensors and `palimpsest.json` into `folder`."""
     build_pipeline(work_dir).to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    _load_in_fp32(folder / "text_encoder" / "config.json")
     (folder / "palimpsest.json").write_text(manifest().model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _load_in_fp32(config_file: Path) -> None:
+    """Transformers loads at the stored type and diffusers in fp32: a pipeline that is told no type would hold both."""
+    config = json.loads(config_file.read_text())
+    config["dtype"] = "float32"
+    config_file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def adopt(folder: Path, work_dir: Path) -> None:

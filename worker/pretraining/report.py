@@ -1,16 +1,24 @@
 """Stage `report`: the figures that tell whether the base is fit to ship."""
 
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from worker.pretraining import vae as vae_stage
+from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Pictures
+from worker.pretraining.icon_sets import PRETRAINING_SETS
 from worker.pretraining.rare_tokens import PROMPTS, RARE_TOKENS, rare_token_states
+from worker.pretraining.sheet import generate
+
+_BATCH = 40
+_CORNER = (slice(0, 4), slice(-4, None))
 
 
 @torch.no_grad()
@@ -20,10 +28,36 @@ def rare_token_cosines(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, pr
     return (states @ states.T).fill_diagonal_(0.0)
 
 
+def background_accuracy(pipeline: StableDiffusionPipeline, names: list[str], count: int = 240) -> float:
+    """The share of pictures whose corners are nearest to the colour that was asked for, of the twelve.
+
+    Prompts over pretrained names, sets and colours. The median of the corners' pixels is compared, by the sum of
+    absolute differences, so that an icon that reaches into one corner does not decide.
+    """
+    generator = random.Random(0)
+    colours = [generator.choice(list(BACKGROUNDS)) for _ in range(count)]
+    prompts = [
+        f"a {generator.choice(PRETRAINING_SETS).noun} icon of a {generator.choice(names)} on a {colour} background"
+        for colour in colours
+    ]
+    right = 0
+    for start in range(0, count, _BATCH):
+        images = generate(pipeline, prompts[start : start + _BATCH], seed=start)
+        right += sum(nearest_background(np.asarray(i)) == c for i, c in zip(images, colours[start:], strict=False))
+    return right / count
+
+
+def nearest_background(pixels: np.ndarray) -> str:
+    """(h, w, 3) uint8 -> the name of the colour in the corners."""
+    corners = np.concatenate([pixels[y, x].reshape(-1, 3) for y in _CORNER for x in _CORNER])
+    seen = np.median(corners, axis=0)
+    return min(BACKGROUNDS, key=lambda name: float(np.abs(seen - BACKGROUNDS[name]).sum()))
+
+
 def write(work_dir: Path, folder: Path) -> dict[str, float]:
     """Measure the exported model in `folder`; print to and return from `figures.json` in the working directory."""
     pictures = Pictures.load(work_dir)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=torch.float32)
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     figures = {
@@ -33,6 +67,10 @@ def write(work_dir: Path, folder: Path) -> dict[str, float]:
     }
     for prompt in PROMPTS:
         figures[f"max rare token cosine, {prompt}"] = float(rare_token_cosines(text_encoder, tokenizer, prompt).max())
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    names = sorted({picture.name for picture in pictures.for_pretraining})
+    figures["background accuracy"] = background_accuracy(pipeline, names)
     figures["size_mb"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     (work_dir / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures

@@ -28,7 +28,7 @@ _THINGS = (
 
 def draw(model: Path, path: Path, seed: int = 0) -> None:
     """One row per set: "a {set} icon of a {thing} on a {colour} background"."""
-    pipeline = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     sheet = Image.new("RGB", (len(_THINGS) * RESOLUTION, len(PRETRAINING_SETS) * RESOLUTION))
     for row, icon_set in enumerate(PRETRAINING_SETS):
