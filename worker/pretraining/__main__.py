@@ -51,7 +51,7 @@ def main(
     stage: Annotated[str, typer.Argument(help="One stage only.")] = "all",
     work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = _ROOT / ".pretraining",
     model: Annotated[Path, typer.Option(help="Where the pipeline goes.")] = _ROOT / "base_models" / "icons-64",
-    vae_steps: int = 6_000,
+    vae_steps: int = 3_200,
     vae_minutes: float | None = None,
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,

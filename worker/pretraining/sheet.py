@@ -36,7 +36,8 @@ def draw(model: Path, path: Path, seed: int = 0) -> None:
         for column, image in enumerate(generate(pipeline, prompts, seed + row)):
             sheet.paste(image, (column * RESOLUTION, row * RESOLUTION))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    # 256 colours are a third of the bytes.
+    sheet.quantize(256).save(path, optimize=True)
 
 
 def generate(pipeline: StableDiffusionPipeline, prompts: list[str], seed: int) -> list[Image.Image]:

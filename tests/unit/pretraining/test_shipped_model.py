@@ -39,10 +39,13 @@ def test_the_manifest_tells_what_training_needs(manifest: BaseModelManifest) -> 
 def test_rare_tokens_are_single_and_told_apart(pipeline: StableDiffusionPipeline, manifest: BaseModelManifest) -> None:
     """Where all rare tokens mean the same, each new concept overwrites the last."""
     pytest.importorskip("resvg_py")
-    from worker.pretraining.report import PROMPTS, rare_token_cosines
+    from worker.pretraining.rare_tokens import PROMPTS
+    from worker.pretraining.report import rare_token_cosines
 
     assert all(pipeline.tokenizer.tokenize(token) == [f"{token}</w>"] for token in manifest.rare_tokens)
-    for prompt in PROMPTS:
+    # The last two are none that the loss held them apart in.
+    elsewhere = ("a noto icon of a {token} cookie on a red background", "an image of a castle in {token} style")
+    for prompt in (*PROMPTS, *elsewhere):
         assert rare_token_cosines(pipeline.text_encoder, pipeline.tokenizer, prompt).max() < 0.9
 
 
