@@ -59,14 +59,15 @@ def build_pipeline(work_dir: Path) -> StableDiffusionPipeline:
 def export(work_dir: Path, folder: Path) -> None:
     """Write fp16 safetensors and `palimpsest.json` into `folder`."""
     build_pipeline(work_dir).to(torch.float16).save_pretrained(folder, safe_serialization=True)
-    _load_in_fp32(folder / "text_encoder" / "config.json")
+    # Transformers loads at the stored type and diffusers in fp32: a pipeline that is told no type would hold both.
+    _amend(folder / "text_encoder" / "config.json", {"dtype": "float32"})
+    # Diffusers writes down where the weights came from, which is a path on the machine that trained them.
+    _amend(folder / "vae" / "config.json", {"_name_or_path": "icons-64"})
     (folder / "palimpsest.json").write_text(manifest().model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _load_in_fp32(config_file: Path) -> None:
-    """Transformers loads at the stored type and diffusers in fp32: a pipeline that is told no type would hold both."""
-    config = json.loads(config_file.read_text())
-    config["dtype"] = "float32"
+def _amend(config_file: Path, values: dict[str, str]) -> None:
+    config = {**json.loads(config_file.read_text()), **values}
     config_file.write_text(json.dumps(config, indent=2) + "\n")
 
 

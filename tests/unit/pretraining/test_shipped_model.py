@@ -31,6 +31,10 @@ def test_it_is_small_and_safetensors_only() -> None:
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".txt"}
 
 
+def test_no_path_of_the_training_machine_is_in_it() -> None:
+    assert not any(".pretraining" in path.read_text() for path in FOLDER.rglob("*.json"))
+
+
 def test_the_manifest_tells_what_training_needs(manifest: BaseModelManifest) -> None:
     assert (manifest.name, manifest.resolution, len(manifest.rare_tokens)) == ("icons-64", 64, 64)
     assert manifest.adapted_modules == ("to_q", "to_k", "to_v", "to_out.0")
