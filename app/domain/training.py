@@ -42,7 +42,7 @@ class TrainingOptions(Value):
 
     rank: Rank = Field(8, description="Rank r of the adapter's factors.")
     alpha: Alpha | None = Field(None, description="The update is scaled by alpha / rank. Null: equal to rank.")
-    steps: Steps = Field(120, description="Optimizer steps.")
+    steps: Steps = Field(300, description="Optimizer steps.")
     learning_rate: LearningRate = 2e-3
     batch_size: BatchSize = Field(6, description="Images per optimizer step, drawn with replacement.")
     resolution: Resolution = Field(64, description="Pixels of the square training images' side.")
@@ -84,7 +84,7 @@ class TrainingOverrides(Value):
 
     rank: Rank = 8
     alpha: Alpha | None = None
-    steps: Steps = 120
+    steps: Steps = 300
     learning_rate: LearningRate = 2e-3
     batch_size: BatchSize = 6
     resolution: Resolution = 64
