@@ -20,12 +20,11 @@ unit integration acceptance: .venv/installed
 
 # The recipe behind base_models/icons-64; hours on a CPU, resumable.
 pretrain: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[pretraining]
 	$(BIN)/python -m worker.pretraining
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[dev]
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[dev,pretraining]
 	touch $@
 
 clean:

@@ -4,9 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("resvg_py")
-pytest.importorskip("matplotlib")
-
 from worker.pretraining.export import adopt
 
 

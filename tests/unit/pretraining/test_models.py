@@ -1,10 +1,6 @@
 """The parts that are easy to get wrong by a sign: standardised latents, loss weights, timesteps."""
 
-import pytest
 import torch
-
-pytest.importorskip("resvg_py")
-pytest.importorskip("matplotlib")
 
 from worker.pretraining.diffusion import draw_timesteps, loss_weights, noise_scheduler
 from worker.pretraining.latents import standardise

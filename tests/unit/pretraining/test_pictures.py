@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 
 from worker.pretraining.colours import BACKGROUNDS, JITTER
-
-pytest.importorskip("resvg_py")
-
 from worker.pretraining.pictures import RESOLUTION, Placement, compose, rasterise
 
 SQUARE = (

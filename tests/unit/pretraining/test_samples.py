@@ -28,7 +28,6 @@ def test_a_set_holds_four_to_six_pictures_and_its_licence(row: dict[str, str]) -
 
 
 def test_objects_are_of_the_tuning_split_and_styles_of_held_out_sets() -> None:
-    pytest.importorskip("resvg_py")
     from worker.pretraining.samples import SAMPLE_SETS
 
     split = load_split()

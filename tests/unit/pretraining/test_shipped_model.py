@@ -42,7 +42,6 @@ def test_the_manifest_tells_what_training_needs(manifest: BaseModelManifest) -> 
 
 def test_rare_tokens_are_single_and_told_apart(pipeline: StableDiffusionPipeline, manifest: BaseModelManifest) -> None:
     """Where all rare tokens mean the same, each new concept overwrites the last."""
-    pytest.importorskip("resvg_py")
     from worker.pretraining.rare_tokens import PROMPTS
     from worker.pretraining.report import rare_token_cosines
 

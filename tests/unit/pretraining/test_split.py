@@ -3,8 +3,6 @@
 from collections import Counter
 from itertools import combinations
 
-import pytest
-
 from worker.pretraining.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS
 from worker.pretraining.split import class_nouns, draw_split, load_split
 
@@ -32,7 +30,6 @@ def test_each_held_out_name_has_a_class_that_pretraining_knows() -> None:
 
 
 def test_the_loader_leaves_out_held_out_names_and_sets() -> None:
-    pytest.importorskip("resvg_py")
     from worker.pretraining.data import Picture, pretraining_pictures
 
     split = load_split()

@@ -1,9 +1,6 @@
 """Each word of the captions, and above all each rare token, is one token."""
 
 import pytest
-
-pytest.importorskip("resvg_py")
-
 from transformers import CLIPTokenizer
 
 from worker.pretraining.captions import every_word

@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-pytest.importorskip("matplotlib")
-
 from worker.pretraining.optimizers import split_optimizers
 from worker.pretraining.training import Run, Schedule
 
