@@ -19,7 +19,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
     """A user on a stack of its own, over the tiny base."""
     folder = tmp_path_factory.mktemp("first-light")
     write_tiny_sd(folder / "bases" / "tiny-sd")
-    with running(folder / "home", variables={"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases")}) as up:
+    with running(
+        folder / "home",
+        variables={"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"), "PALIMPSEST_TORCH_THREADS": "1"},
+    ) as up:
         admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
         key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
         yield ForeignClient(up.url(), key)
