@@ -1,0 +1,1 @@
+"""How well versions keep their concepts: encoders, metrics, the protocol, plots."""
