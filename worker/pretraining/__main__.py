@@ -9,7 +9,18 @@ from typing import Annotated
 import torch
 import typer
 
-from worker.pretraining import data, diffusion, export, latents, report, samples, sheet, tokenizer, vae
+from worker.pretraining import (
+    data,
+    diffusion,
+    encoder_training,
+    export,
+    latents,
+    report,
+    samples,
+    sheet,
+    tokenizer,
+    vae,
+)
 from worker.pretraining.training import Schedule
 
 _ROOT = Path(__file__).parents[2]
@@ -24,6 +35,7 @@ class Plan:
     model: Path
     vae: Schedule
     unet: Schedule
+    encoder: Schedule
     device: torch.device
 
     def sheet(self) -> None:
@@ -44,6 +56,7 @@ class Plan:
             "export": lambda: export.export(self.work_dir, self.model),
             "report": self.report,
             "sheet": self.sheet,
+            "encoder": lambda: encoder_training.train(self.work_dir, self.encoder, self.device),
         }
 
 
@@ -55,15 +68,24 @@ def main(
     vae_minutes: float | None = None,
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,
+    encoder_steps: int = 2_000,
+    encoder_minutes: float | None = None,
 ) -> None:
-    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet.
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet, encoder.
 
     `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    plan = Plan(work_dir, model, _schedule(vae_steps, vae_minutes), _schedule(unet_steps, unet_minutes), device)
+    plan = Plan(
+        work_dir,
+        model,
+        vae=_schedule(vae_steps, vae_minutes),
+        unet=_schedule(unet_steps, unet_minutes),
+        encoder=_schedule(encoder_steps, encoder_minutes),
+        device=device,
+    )
     stages = plan.stages()
     if stage == "adopt":
         export.adopt(model, work_dir)
