@@ -42,19 +42,36 @@ class LineageState:
 
     `sum_of_a` is the sum of the A's (r x d_in) of all adapters that D is made of, for the basis `reference` of
     `orthogonal_merge`. It is None for a module whose A's are not all of one rank.
+
+    `terms` are, by module, the adapters whose updates D is the sum of; None where D is no such sum.
     """
 
     update: Update
     last: ChainLink | None = None
     run_start: "LineageState | None" = None
     sum_of_a: Mapping[str, Tensor | None] = field(default_factory=dict)
+    terms: Mapping[str, tuple[Adapter, ...] | None] = field(default_factory=dict)
 
-    def followed_by(self, link: ChainLink, update: Update) -> "LineageState":
-        """The state of a version that puts an adapter of its own beside those before it, which makes D `update`."""
+    def plus(self, link: ChainLink) -> "LineageState":
+        """The state of a version whose D is this one's and its own adapter's update."""
+        terms = {name: _joined(self.terms.get(name, ()), link.adapter) for name in link.adapter.modules}
+        return self.followed_by(link, added(self.update, link.adapter), terms)
+
+    def followed_by(
+        self, link: ChainLink, update: Update, terms: Mapping[str, tuple[Adapter, ...] | None]
+    ) -> "LineageState":
+        """The state of a version that puts an adapter of its own beside those before it, which makes D `update`.
+
+        `terms` are those of the adapter's modules.
+        """
         sums = dict(self.sum_of_a)
         for name, factors in link.adapter.modules.items():
             sums[name] = _sum_of_one_shape(sums[name], factors.a) if name in sums else factors.a
-        return LineageState(update, link, sum_of_a=sums)
+        return LineageState(update, link, sum_of_a=sums, terms={**self.terms, **terms})
+
+
+def _joined(terms: tuple[Adapter, ...] | None, adapter: Adapter) -> tuple[Adapter, ...] | None:
+    return None if terms is None else (*terms, adapter)
 
 
 def _sum_of_one_shape(total: Tensor | None, a: Tensor) -> Tensor | None:

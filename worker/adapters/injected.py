@@ -1,7 +1,7 @@
 """LoRA layers on a denoiser while it is trained, through peft, and off again afterwards."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -77,12 +77,12 @@ class LiveAdapter:
 
 @contextmanager
 def injected(
-    denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float, trains_a: bool = True
+    denoiser: nn.Module, factors: Mapping[str, Factors], alpha: float, frozen_a: Set[str] = frozenset()
 ) -> Iterator[LiveAdapter]:
     """Within it, `denoiser` computes `W x + (alpha / r) B A x` with trainable fp32 copies of `factors`, all of rank r.
 
-    Without `trains_a` only B is trainable. Exactly the modules of `factors` are wrapped, and each is its former self
-    again afterwards, also on an exception.
+    In the modules of `frozen_a` only B is trainable. Exactly the modules of `factors` are wrapped, and each is its
+    former self again afterwards, also on an exception.
 
     Raises:
         ValueError: the factors are not all of one rank.
@@ -98,8 +98,8 @@ def injected(
     try:
         layers = {name: _layer(denoiser, name) for name in sorted(factors)}
         live = {name: _live(layer, factors[name]) for name, layer in layers.items()}
-        for part in live.values():
-            part.a.requires_grad_(trains_a)
+        for name in frozen_a:
+            live[name].a.requires_grad_(False)
         yield LiveAdapter(alpha / rank, live, tuple(layers.values()))
     finally:
         tuner.unload()

@@ -10,22 +10,40 @@ from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import LineageState, Update
 from worker.adapters.factors import Adapter, Factors
 from worker.strategies.extra_loss import MakeExtraLoss, NoExtraLoss
+from worker.strategies.scene import Setting
 
 Shapes = Mapping[str, tuple[int, int]]
 """(d_out, d_in) of each adapted projection, by module path."""
 
 
 @dataclass(frozen=True)
+class NewTask:
+    """A task that is about to start: what it is to train and how, its random source, and the base it may ask.
+
+    The CPU `generator` is the task's own, of which the training goes on to draw.
+    """
+
+    shapes: Shapes
+    training: TrainingOptions
+    generator: torch.Generator
+    setting: Setting
+
+    def fresh_factors(self) -> dict[str, Factors]:
+        """Those of a task that starts from nothing; drawn from the generator."""
+        return fresh_factors(self.shapes, self.training.rank, self.generator)
+
+
+@dataclass(frozen=True)
 class Start:
     """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors.
 
-    Without `trains_a`, A stays as it is and only B is trained. `notes` are figures about the start that go into the
-    version's provenance. `extra_loss` makes what the strategy adds to the loss.
+    In the modules of `frozen_a`, A stays as it is and only B is trained. `notes` are figures about the start that go
+    into the version's provenance. `extra_loss` makes what the strategy adds to the loss.
     """
 
     beneath: Update
     factors: dict[str, Factors]
-    trains_a: bool = True
+    frozen_a: frozenset[str] = frozenset()
     notes: Mapping[str, float] = field(default_factory=dict)
     extra_loss: MakeExtraLoss = NoExtraLoss
 
@@ -33,10 +51,8 @@ class Start:
 class Strategy(Protocol):
     """One continual strategy with its options; stateless, and blind to databases, HTTP and model families."""
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
-        """How a task on top of `parent` starts; random factors are drawn from the CPU `generator`.
+    def start(self, parent: LineageState, task: NewTask) -> Start:
+        """How a task on top of `parent` starts.
 
         Raises:
             InvalidInputError: the task cannot go on from this parent with these training options.

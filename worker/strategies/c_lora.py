@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import CLoraOptions
-from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, Update, added
+from worker.adapters.accumulated import ChainLink, LineageState, Update
 from worker.adapters.factors import Adapter
 from worker.adapters.injected import LiveAdapter
-from worker.strategies.base import Shapes, Start, fresh_factors
-from worker.strategies.extra_loss import Scene
+from worker.strategies.base import NewTask, Start
+from worker.strategies.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,14 @@ class CLora:
 
     options: CLoraOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
-        factors = fresh_factors(shapes, training.rank, generator)
+        factors = task.fresh_factors()
         return Start(parent.update, factors, extra_loss=partial(_penalty, parent.update, self.options.lam))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""
-        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+        return parent.plus(ChainLink(self.options, adapter))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worker.models.base import Base, Conditioning, Sampling
-from worker.strategies.extra_loss import Scene
+from worker.strategies.scene import Scene
 
 # Guidance would draw from a sharpened distribution, which is not the one that was learned, at twice the cost.
 _NO_GUIDANCE = 1.0

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import MagnitudeOptions
-from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import ChainLink, LineageState, Update
 from worker.adapters.factors import Adapter
-from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.base import NewTask, Start
 
 
 @dataclass(frozen=True)
@@ -21,15 +20,15 @@ class Magnitude:
 
     options: MagnitudeOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
-        return Start(parent.update, fresh_factors(shapes, training.rank, generator))
+        return Start(parent.update, task.fresh_factors())
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """The larger of `D_{t-1}` and `s B A` in each element."""
-        return parent.followed_by(ChainLink(self.options, adapter), _selected(parent.update, adapter))
+        # A selection is no sum; where nothing was before, the adapter's own update stays what it is.
+        terms = {name: None if name in parent.update else (adapter,) for name in adapter.modules}
+        return parent.followed_by(ChainLink(self.options, adapter), _selected(parent.update, adapter), terms)
 
 
 def _selected(update: Update, adapter: Adapter) -> Update:

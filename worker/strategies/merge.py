@@ -5,13 +5,10 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from app.domain.strategies import MergeOptions
-from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.accumulated import ChainLink, LineageState
 from worker.adapters.factors import Adapter
-from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.base import NewTask, Start
 
 
 @dataclass(frozen=True)
@@ -20,12 +17,10 @@ class Merge:
 
     options: MergeOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """Gaussian A and zero B, over `W0 + D_{t-1}`."""
-        return Start(parent.update, fresh_factors(shapes, training.rank, generator))
+        return Start(parent.update, task.fresh_factors())
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""
-        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+        return parent.plus(ChainLink(self.options, adapter))

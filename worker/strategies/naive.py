@@ -7,14 +7,12 @@ earlier versions do not count any more.
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import NaiveOptions
 from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.accumulated import ChainLink, LineageState
 from worker.adapters.factors import Adapter
-from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.base import NewTask, Shapes, Start
 
 
 @dataclass(frozen=True)
@@ -23,21 +21,18 @@ class Naive:
 
     options: NaiveOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """The parent's factors if the parent is of a naive run, else as `merge`; over `W0 + D_b`."""
         running = _running_adapter(parent)
         if running is None:
-            return Start(parent.update, fresh_factors(shapes, training.rank, generator))
-        _refuse_another_shape(running, shapes, training)
+            return Start(parent.update, task.fresh_factors())
+        _refuse_another_shape(running, task.shapes, task.training)
         return Start(_run_start(parent).update, dict(running.modules))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_b + s B A`."""
         beneath = _run_start(parent)
-        link = ChainLink(self.options, adapter)
-        return replace(beneath.followed_by(link, added(beneath.update, adapter)), run_start=beneath)
+        return replace(beneath.plus(ChainLink(self.options, adapter)), run_start=beneath)
 
 
 def _running_adapter(parent: LineageState) -> Adapter | None:

@@ -4,19 +4,26 @@
 lies in the span of Q: `A (I - Q Q^T)`, at the draw's norm. Where a projection has learned nothing yet, A is that draw.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import OrthogonalBasis, OrthogonalMergeOptions
-from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.accumulated import ChainLink, LineageState
 from worker.adapters.factors import Adapter, Factors
-from worker.strategies.base import Shapes, Start, fresh_factors
-from worker.strategies.bases import RowBasis, at_norm_of, covered_energy, projected_out, reference_rows, row_basis
+from worker.strategies.base import NewTask, Start
+from worker.strategies.bases import (
+    RowBasis,
+    at_norm_of,
+    bases_of_learned,
+    covered_energy,
+    reference_rows,
+    room_beside,
+    row_basis,
+    turned_away,
+)
 
 
 @dataclass(frozen=True)
@@ -25,34 +32,35 @@ class OrthogonalMerge:
 
     options: OrthogonalMergeOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """A by the basis of the options, and zero B, over `W0 + D_{t-1}`; a first task starts as `merge` does.
 
         Raises:
             InvalidInputError: `strict`, and Q had to be cut; or `reference` after adapters of another rank.
         """
-        fresh = fresh_factors(shapes, training.rank, generator)
+        fresh = task.fresh_factors()
         # The first task has nothing to stay orthogonal to, and is the same for every strategy.
-        trains_a = parent.last is None or not self.options.freeze_a
+        frozen_a = frozenset(fresh) if self.options.freeze_a and parent.last is not None else frozenset()
         if self.options.basis is OrthogonalBasis.REFERENCE:
-            return Start(parent.update, self._by_reference(parent, fresh), trains_a)
-        bases = _bases(self._matrices(parent), fresh)
+            return Start(parent.update, self._by_reference(parent, fresh), frozen_a)
+        bases = self._bases(parent, fresh, task.setting.tick)
         if self.options.strict:
-            _refuse_cut(bases, training.rank)
-        turned = {name: replace(fresh[name], a=projected_out(fresh[name].a, bases[name].q)) for name in bases}
-        return Start(parent.update, fresh | turned, trains_a, covered_energy(parent.update, bases))
+            _refuse_cut(bases, task.training.rank)
+        notes = covered_energy(parent.update, bases, task.setting.tick)
+        return Start(parent.update, turned_away(fresh, bases), frozen_a, notes)
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""
-        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+        return parent.plus(ChainLink(self.options, adapter))
 
-    def _matrices(self, parent: LineageState) -> Mapping[str, Tensor]:
-        """By module, the matrix to whose rows A is to be orthogonal: `D_{t-1}`, or `A_{t-1}`."""
+    def _bases(
+        self, parent: LineageState, fresh: Mapping[str, Factors], tick: Callable[[], None]
+    ) -> dict[str, RowBasis]:
+        """By module, Q of the matrix to whose rows A is to be orthogonal: `D_{t-1}`, or `A_{t-1}`."""
         if self.options.basis is OrthogonalBasis.SPAN:
-            return parent.update
-        return {} if parent.last is None else {name: f.a for name, f in parent.last.adapter.modules.items()}
+            return bases_of_learned(parent, fresh, tick)
+        before = {} if parent.last is None else parent.last.adapter.modules
+        return {name: row_basis(before[name].a, room_beside(fresh[name])) for name in fresh if name in before}
 
     def _by_reference(self, parent: LineageState, fresh: Mapping[str, Factors]) -> dict[str, Factors]:
         factors = dict(fresh)
@@ -61,15 +69,6 @@ class OrthogonalMerge:
             a = reference_rows(_of_shape(parent.sum_of_a[name], drawn, name))
             factors[name] = replace(fresh[name], a=at_norm_of(drawn, a) if self.options.match_norm else a)
         return factors
-
-
-def _bases(matrices: Mapping[str, Tensor], fresh: Mapping[str, Factors]) -> dict[str, RowBasis]:
-    """Q of each module that is to be trained and has learned something; room is left for A's own r rows."""
-    return {
-        name: row_basis(matrices[name], factors.a.shape[1] - factors.a.shape[0])
-        for name, factors in fresh.items()
-        if name in matrices
-    }
 
 
 def _refuse_cut(bases: Mapping[str, RowBasis], rank: int) -> None:

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import SelfReplayOptions
-from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState, added
+from worker.adapters.accumulated import ChainLink, LineageState
 from worker.adapters.factors import Adapter
-from worker.strategies.base import Shapes, Start, fresh_factors
+from worker.strategies.base import NewTask, Start
 from worker.strategies.distillation import Distillation, draw_replay
-from worker.strategies.extra_loss import Scene
+from worker.strategies.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,14 @@ class SelfReplay:
 
     options: SelfReplayOptions
 
-    def start(
-        self, parent: LineageState, shapes: Shapes, training: TrainingOptions, generator: torch.Generator
-    ) -> Start:
+    def start(self, parent: LineageState, task: NewTask) -> Start:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
-        factors = fresh_factors(shapes, training.rank, generator)
+        factors = task.fresh_factors()
         return Start(parent.update, factors, extra_loss=partial(_teachers, self.options))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""
-        return parent.followed_by(ChainLink(self.options, adapter), added(parent.update, adapter))
+        return parent.plus(ChainLink(self.options, adapter))
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,25 @@ gives the same adapter on the CPU, bit for bit, however often it was interrupted
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from app.domain.errors import NotFiniteError
 from app.domain.jobs import Phase
-from worker.adapters.accumulated import AppliedUpdate, applied
-from worker.adapters.injected import LiveAdapter, injected
+from worker.adapters.accumulated import applied
+from worker.adapters.injected import injected
 from worker.models.base import Base
 from worker.models.projections import adapted_projections, projection_shape
-from worker.strategies.base import Start
-from worker.strategies.extra_loss import ExtraLoss, Scene
+from worker.strategies.base import NewTask, Start
+from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.registry import strategy_of
 from worker.strategies.replay import replay
+from worker.strategies.scene import Scene, Setting
 from worker.training.checkpoint import Checkpoint, capture, parse, restore, task_digest
-from worker.training.data import Encoded, encode
+from worker.training.data import encode
+from worker.training.lesson import Lesson
 from worker.training.session import Session, open_session
 from worker.training.task import Hooks, Trained, TrainingTask
 
@@ -38,65 +39,53 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
     digest = task_digest(base, task)
     checkpoint = None if resume_from is None else parse(resume_from, digest)
     generator = task.generator()
-    start = _start(base, task, generator)
-    prepare = _Preparation(base, task, hooks, 0 if checkpoint is None else checkpoint.step)
     hooks.phase(Phase.ENCODING)
-    encoded = encode(base, task, prepare.tick)
+
+    def tick() -> None:
+        hooks.step(0 if checkpoint is None else checkpoint.step, task.training.steps, None)
+
+    lesson = Lesson(base, encode(base, task, tick))
+    setting = _setting(base, task, lesson, tick)
+    start = _start(task, setting, generator)
     alpha = task.training.alpha or task.training.rank
     with (
         applied(base.denoiser, start.beneath) as beneath,
-        injected(base.denoiser, start.factors, alpha, start.trains_a) as adapter,
+        injected(base.denoiser, start.factors, alpha, start.frozen_a) as adapter,
     ):
-        extra_loss = prepare.extra_loss(start, adapter, beneath)
+        extra_loss = start.extra_loss(Scene(**vars(setting), adapter=adapter, beneath=beneath))
         hooks.phase(Phase.TRAINING)
         session = open_session(adapter, task.training, generator, extra_loss.streams, base.device)
-        final_loss = _Loop(base, task, hooks, digest, encoded, extra_loss).run(session, checkpoint)
+        final_loss = _Loop(task, hooks, digest, lesson, extra_loss).run(session, checkpoint)
         trained = Trained(adapter.snapshot(), final_loss, {**start.notes, **extra_loss.notes()})
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained
 
 
-def _start(base: Base, task: TrainingTask, generator: torch.Generator) -> Start:
-    projections = adapted_projections(base.denoiser, task.adapted_modules)
+def _setting(base: Base, task: TrainingTask, lesson: Lesson, tick: Callable[[], None]) -> Setting:
+    return Setting(
+        base=base,
+        earlier_prompts=task.earlier_prompts(),
+        neutral_prompts=task.neutral_prompts,
+        resolution=task.training.resolution,
+        concept_loss=lesson.loss,
+        stream=task.generator,
+        tick=tick,
+    )
+
+
+def _start(task: TrainingTask, setting: Setting, generator: torch.Generator) -> Start:
+    projections = adapted_projections(setting.base.denoiser, task.adapted_modules)
     shapes = {name: projection_shape(projection) for name, projection in projections.items()}
-    return strategy_of(task.strategy).start(replay(task.chain), shapes, task.training, generator)
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """What comes before the first step that is still to do."""
-
-    base: Base
-    task: TrainingTask
-    hooks: Hooks
-    done: int
-
-    def tick(self) -> None:
-        self.hooks.step(self.done, self.task.training.steps, None)
-
-    def extra_loss(self, start: Start, adapter: LiveAdapter, beneath: AppliedUpdate) -> ExtraLoss:
-        task = self.task
-        scene = Scene(
-            base=self.base,
-            adapter=adapter,
-            beneath=beneath,
-            earlier_prompts=task.earlier_prompts(),
-            neutral_prompts=task.neutral_prompts,
-            resolution=task.training.resolution,
-            stream=task.generator,
-            tick=self.tick,
-        )
-        return start.extra_loss(scene)
+    return strategy_of(task.strategy).start(replay(task.chain), NewTask(shapes, task.training, generator, setting))
 
 
 @dataclass(frozen=True)
 class _Loop:
-    base: Base
     task: TrainingTask
     hooks: Hooks
     digest: str
-    encoded: Encoded
+    lesson: Lesson
     extra_loss: ExtraLoss
 
     def run(self, session: Session, checkpoint: Checkpoint | None) -> float:
@@ -114,7 +103,7 @@ class _Loop:
         return loss
 
     def _step(self, session: Session, step: int) -> float:
-        batch_loss = self._loss(session.generator)
+        batch_loss = self.lesson.loss(self.task.training.batch_size, session.generator)
         extra = self.extra_loss.of_step()
         if extra is not None:
             batch_loss = batch_loss + extra
@@ -125,15 +114,3 @@ class _Loop:
         if not math.isfinite(norm):
             raise NotFiniteError(f"The gradient is not finite at step {step} of {self.task.training.steps}.")
         return loss
-
-    def _loss(self, generator: torch.Generator) -> Tensor:
-        """The mean squared error, in fp32, of one batch drawn with replacement."""
-        size = self.task.training.batch_size
-        indices = torch.randint(len(self.task.images), (size,), generator=generator)
-        latents = self.encoded.latents.rows(indices).sample(generator)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-        timesteps = self.base.sample_timesteps(size, generator)
-        noisy = self.base.add_noise(latents, noise, timesteps)
-        conditioning = self.encoded.conditioning.rows(indices)
-        model_pred = self.base.predict(noisy, timesteps, conditioning)
-        return F.mse_loss(model_pred.float(), self.base.target(latents, noise, timesteps).float())

@@ -66,23 +66,25 @@ def test_only_the_factors_are_trainable_and_nothing_stays() -> None:
     assert not any(parameter.requires_grad for parameter in denoiser.parameters())
 
 
-@pytest.mark.parametrize("trains_a", [True, False])
-def test_a_can_be_left_out_of_what_is_trained(trains_a: bool) -> None:
+@pytest.mark.parametrize("frozen", ["none", "one", "all"])
+def test_a_can_be_left_out_of_what_is_trained_module_by_module(frozen: str) -> None:
     denoiser, adapter = tiny_base().denoiser, an_adapter(("to_q", "conv1"))
-    with injected(denoiser, adapter.modules, alpha=3.0, trains_a=trains_a) as live:
+    frozen_a = {"none": set(), "one": {min(adapter.modules)}, "all": set(adapter.modules)}[frozen]
+    with injected(denoiser, adapter.modules, alpha=3.0, frozen_a=frozen_a) as live:
         outputs_with_gradients = denoiser(torch.ones(1, 4, 8, 8), torch.tensor([3]), torch.ones(1, 5, 32)).sample
         outputs_with_gradients.sum().backward()
-        assert all((factors.a.grad is not None) is trains_a for factors in live.modules.values())
+        assert {name for name, factors in live.modules.items() if factors.a.grad is None} == frozen_a
         assert all(factors.b.grad is not None for factors in live.modules.values())
         trainable = {id(parameter) for parameter in denoiser.parameters() if parameter.requires_grad}
         assert trainable == {id(parameter) for parameter in live.trainable()}
 
 
-@pytest.mark.parametrize("trains_a", [True, False])
-def test_a_bypassed_adapter_is_not_there_and_comes_back_as_it_was(trains_a: bool) -> None:
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_bypassed_adapter_is_not_there_and_comes_back_as_it_was(count: int) -> None:
     denoiser, adapter = tiny_base().denoiser, an_adapter(("to_q", "conv1"))
     plain = outputs(denoiser)
-    with injected(denoiser, adapter.modules, alpha=3.0, trains_a=trains_a) as live:
+    frozen_a = set(sorted(adapter.modules)[:count])
+    with injected(denoiser, adapter.modules, alpha=3.0, frozen_a=frozen_a) as live:
         with_layers, trainable = outputs(denoiser), [id(parameter) for parameter in live.trainable()]
         with live.bypassed():
             assert torch.equal(outputs(denoiser), plain)

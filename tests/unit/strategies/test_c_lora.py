@@ -14,13 +14,15 @@ from app.domain.strategies import CLoraOptions, MergeOptions
 from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import tiny_base
 from tests.unit.adapters.oracle import Matrix, delta, random_adapter
+from tests.unit.strategies.settings import a_new_task, a_setting
 from tests.unit.training.helpers import OPTIONS, Listener, a_task
 from worker.adapters.accumulated import AppliedUpdate, ChainLink, LineageState, Update
 from worker.adapters.factors import Adapter
 from worker.adapters.injected import LiveAdapter, injected
 from worker.strategies.c_lora import CLora
-from worker.strategies.extra_loss import ExtraLoss, Scene
+from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.replay import replay
+from worker.strategies.scene import Scene
 from worker.training.loop import train
 
 SHAPES = {"linear": (5, 6), "conv": (3, 18)}
@@ -33,18 +35,9 @@ def penalty(update: Update, lam: float) -> Iterator[tuple[ExtraLoss, LiveAdapter
     """The extra loss of a task over `update` whose adapter is ADAPTER just now."""
     denoiser = nn.ModuleDict({"linear": nn.Linear(6, 5), "conv": nn.Conv2d(2, 3, 3)})
     strategy = CLora(CLoraOptions(lam=lam))
-    start = strategy.start(LineageState(update), SHAPES, TrainingOptions(rank=2), torch.Generator())
+    start = strategy.start(LineageState(update), a_new_task(SHAPES, TrainingOptions(rank=2), seed=0))
     with injected(denoiser, ADAPTER.modules, alpha=3.0) as live:
-        scene = Scene(
-            base=tiny_base(),
-            adapter=live,
-            beneath=AppliedUpdate({}, {}),
-            earlier_prompts=(),
-            neutral_prompts=(),
-            resolution=64,
-            stream=lambda _: torch.Generator(),
-            tick=lambda: None,
-        )
+        scene = Scene(**vars(a_setting()), adapter=live, beneath=AppliedUpdate({}, {}))
         yield start.extra_loss(scene), live
 
 

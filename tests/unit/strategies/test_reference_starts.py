@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import (
@@ -17,6 +16,7 @@ from app.domain.strategies import (
 )
 from app.domain.training import TrainingOptions
 from tests.unit.adapters.oracle import Matrix, random_adapter
+from tests.unit.strategies.settings import a_new_task
 from worker.adapters.accumulated import ChainLink
 from worker.strategies.base import Shapes
 from worker.strategies.orthogonal_merge import OrthogonalMerge
@@ -34,8 +34,7 @@ def link(seed: int, rank: int, strategy: StrategyOptions = MERGE, shapes: Shapes
 
 
 def started_a(chain: list[ChainLink], rank: int, options: OrthogonalMergeOptions = REFERENCE) -> Matrix:
-    generator = torch.Generator().manual_seed(7)
-    begun = OrthogonalMerge(options).start(replay(chain), SHAPES, TrainingOptions(rank=rank), generator)
+    begun = OrthogonalMerge(options).start(replay(chain), a_new_task(SHAPES, TrainingOptions(rank=rank), seed=7))
     assert begun.notes == {}
     a: Matrix = begun.factors["to_q"].a.double().numpy()
     return a

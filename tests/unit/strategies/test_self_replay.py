@@ -16,6 +16,7 @@ from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import tiny_base, write_tiny_sd
 from tests.tiny_sdxl import tiny_sdxl_base, write_tiny_sdxl
 from tests.unit.adapters.oracle import random_adapter
+from tests.unit.strategies.settings import a_new_task, a_setting
 from tests.unit.training.helpers import ATTENTION, OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import ChainLink, Update, added, applied
 from worker.adapters.factors import Adapter
@@ -23,8 +24,8 @@ from worker.adapters.injected import injected
 from worker.models.base import Base, Sampling
 from worker.models.loading import load_base
 from worker.models.projections import adapted_projections, projection_shape
-from worker.strategies.extra_loss import Scene
 from worker.strategies.replay import replay
+from worker.strategies.scene import Scene
 from worker.strategies.self_replay import SelfReplay, Teachers
 from worker.training.loop import train
 from worker.training.task import Trained, TrainingTask
@@ -65,18 +66,10 @@ def second_task(base: Base, trains_a: bool = True) -> Iterator[Second]:
     parent, adapter = added({}, an_adapter(base, 1)), an_adapter(base, 2)
     with (
         applied(base.denoiser, parent) as beneath,
-        injected(base.denoiser, adapter.modules, 0.2, trains_a) as live,
+        injected(base.denoiser, adapter.modules, 0.2, frozenset() if trains_a else adapter.modules.keys()) as live,
     ):
-        scene = Scene(
-            base=base,
-            adapter=live,
-            beneath=beneath,
-            earlier_prompts=OLD_PROMPTS,
-            neutral_prompts=NEUTRAL_PROMPTS,
-            resolution=64,
-            stream=stream,
-            tick=lambda: None,
-        )
+        setting = replace(a_setting(base), earlier_prompts=OLD_PROMPTS, neutral_prompts=NEUTRAL_PROMPTS, stream=stream)
+        scene = Scene(**vars(setting), adapter=live, beneath=beneath)
         yield Second(base, scene, parent, added(parent, adapter))
 
 
@@ -137,7 +130,7 @@ def test_each_teacher_draws_its_own_latents(base: Base) -> None:
 
 def made(scene: Scene, options: SelfReplayOptions = FEW) -> Teachers:
     shapes = dict.fromkeys(scene.adapter.modules, (1, 1))
-    start = SelfReplay(options).start(replay(()), shapes, OPTIONS, torch.Generator())
+    start = SelfReplay(options).start(replay(()), a_new_task(shapes, OPTIONS, seed=0))
     teachers = start.extra_loss(scene)
     assert isinstance(teachers, Teachers)
     return teachers

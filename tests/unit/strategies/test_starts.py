@@ -16,6 +16,7 @@ from app.domain.strategies import (
 )
 from app.domain.training import TrainingOptions
 from tests.unit.adapters.oracle import delta, random_adapter
+from tests.unit.strategies.settings import a_new_task
 from worker.adapters.accumulated import BASE_STATE, ChainLink
 from worker.strategies.base import Start, Strategy
 from worker.strategies.c_lora import CLora
@@ -38,7 +39,7 @@ def link(options: NaiveOptions | MergeOptions, seed: int, rank: int = 4, scale: 
 
 
 def start(strategy: Strategy, *chain: ChainLink, training: TrainingOptions = TRAINING) -> Start:
-    return strategy.start(replay(chain), SHAPES, training, torch.Generator().manual_seed(7))
+    return strategy.start(replay(chain), a_new_task(SHAPES, training, seed=7))
 
 
 def same_factors(one: Start, other: Start) -> bool:
@@ -65,14 +66,14 @@ def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(
 def test_the_first_task_is_the_same_for_all(strategy: Strategy) -> None:
     begun = start(strategy)
     assert same_factors(begun, start(MERGE))
-    assert begun.trains_a
+    assert begun.frozen_a == set()
     assert begun.notes == {}
 
 
 def test_the_order_of_modules_does_not_matter() -> None:
     turned_round = dict(reversed(SHAPES.items()))
-    one = MERGE.start(BASE_STATE, SHAPES, TRAINING, torch.Generator().manual_seed(7))
-    other = MERGE.start(BASE_STATE, turned_round, TRAINING, torch.Generator().manual_seed(7))
+    one = MERGE.start(BASE_STATE, a_new_task(SHAPES, TRAINING, seed=7))
+    other = MERGE.start(BASE_STATE, a_new_task(turned_round, TRAINING, seed=7))
     assert same_factors(one, other)
 
 
