@@ -173,8 +173,30 @@ class SelfReplayOptions(Value):
     fold: ClassVar[Fold] = Fold.ADD
 
 
+class NullSpaceOptions(Value):
+    """Merge, and keep what earlier prompts feed to cross-attention out of the new adapter's sight."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="As merge, but keys and values of earlier concepts' prompts stay exactly as they are.",
+        source="arXiv 2404.00228, InfLoRA, and arXiv 2601.19659, KeepLoRA; here for cross-attention's text inputs",
+        cost="A little less per step than plain LoRA training; at the start a few gradients of the whole model.",
+    )
+    name: Literal["null_space"] = "null_space"
+    gradient_batches: int = Field(
+        8, ge=1, le=256, description="Batches that the gradient which the new directions follow is averaged over."
+    )
+    fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.ADD
+
+
 StrategyOptions = (
-    NaiveOptions | MergeOptions | OrthogonalMergeOptions | MagnitudeOptions | CLoraOptions | SelfReplayOptions
+    NaiveOptions
+    | MergeOptions
+    | OrthogonalMergeOptions
+    | MagnitudeOptions
+    | CLoraOptions
+    | SelfReplayOptions
+    | NullSpaceOptions
 )
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
 

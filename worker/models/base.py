@@ -31,6 +31,19 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
+class TextInputs:
+    """What prompts alone feed to some of the denoiser's projections, whatever is drawn.
+
+    `modules` are the paths of those projections; all get the same `tokens` (N x T x d_in), row n those of prompt n.
+    `is_spoken` (N x T) tells the prompt's words, with start and end, from padding; token 0 starts each prompt.
+    """
+
+    modules: frozenset[str]
+    tokens: Tensor
+    is_spoken: Tensor
+
+
+@dataclass(frozen=True)
 class Framing:
     """How a square training picture was cut from its original, in pixels.
 
@@ -94,6 +107,9 @@ class Base(Protocol):
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """One row per prompt."""
+
+    def text_inputs(self, prompts: list[str]) -> TextInputs | None:
+        """What these prompts feed to the projections that see nothing else; None where there are no such."""
 
     def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:
         """What the denoiser is told, beside the prompt, of how pictures were cut: one row each, or no tensors."""

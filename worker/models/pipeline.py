@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback
+from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback, TextInputs
 
 
 class PipelineBase:
@@ -24,6 +24,10 @@ class PipelineBase:
         # Asked once: adapters in training put parameters of another precision into the denoiser.
         weights = next(denoiser.parameters())
         self.device, self.dtype = weights.device, weights.dtype
+
+    def text_inputs(self, prompts: list[str]) -> TextInputs | None:  # noqa: ARG002
+        """None: in a transformer that mixes texts and pictures, every projection but the first sees both."""
+        return None
 
     def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:  # noqa: ARG002
         """Nothing: most denoisers see the prompt alone."""

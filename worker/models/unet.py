@@ -1,12 +1,15 @@
 """What the families with a UNet share: diffusion over discrete timesteps (DDPM, arXiv 2006.11239)."""
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from torch import Tensor
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
 
-from worker.models.base import Conditioning
+from worker.models.base import Conditioning, TextInputs
 from worker.models.errors import BaseModelError
 from worker.models.pipeline import PipelineBase
 
@@ -17,6 +20,18 @@ class UNetBase(PipelineBase):
     def __init__(self, pipeline: Any, fingerprint: str) -> None:
         super().__init__(pipeline, pipeline.unet, fingerprint)
         self.noise_scheduler = _trained_schedule(pipeline.scheduler)
+
+    @abstractmethod
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """With the token states under `encoder_hidden_states`."""
+
+    @torch.no_grad()
+    def text_inputs(self, prompts: list[str]) -> TextInputs:
+        """The token states that enter the keys and values of every cross-attention."""
+        tokens = self.encode_prompts(prompts).tensors["encoder_hidden_states"]
+        texts = {"padding": "max_length", "max_length": tokens.shape[1], "truncation": True, "return_tensors": "pt"}
+        is_spoken = self.pipeline.tokenizer(prompts, **texts).attention_mask.bool()
+        return TextInputs(frozenset(_text_fed(self.denoiser)), tokens, is_spoken.to(tokens.device))
 
     def sample_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.noise_scheduler.config.num_train_timesteps, (count,), generator=generator)
@@ -45,6 +60,12 @@ class UNetBase(PipelineBase):
         inputs = (noisy.to(self.dtype), timesteps.to(self.device), embeds)
         model_pred: Tensor = self.pipeline.unet(*inputs, added_cond_kwargs=added, return_dict=False)[0]
         return model_pred
+
+
+def _text_fed(unet: nn.Module) -> Iterator[str]:
+    for path, module in unet.named_modules():
+        if isinstance(module, Attention) and module.is_cross_attention and module.norm_cross is None:
+            yield from (f"{path}.to_k", f"{path}.to_v")
 
 
 def _trained_schedule(sampler: Any) -> DDPMScheduler:

@@ -9,6 +9,7 @@ from worker.strategies.c_lora import CLora
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
+from worker.strategies.null_space import NullSpace
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.self_replay import SelfReplay
 
@@ -20,6 +21,7 @@ ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
     "magnitude": Magnitude,
     "c_lora": CLora,
     "self_replay": SelfReplay,
+    "null_space": NullSpace,
 }
 
 
