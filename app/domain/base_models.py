@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from app.domain.base import Value
+from app.domain.evaluations import EvaluationProtocol
 from app.domain.training import ModuleNames, Resolution, TrainingOverrides
 
 DEFAULT_NEUTRAL_PROMPTS = (
@@ -42,4 +43,5 @@ class BaseModelManifest(Value):
     default_guidance_scale: float = Field(4.0, ge=0, le=30)
     training_defaults: TrainingOverrides = TrainingOverrides()
     neutral_prompts: tuple[str, ...] = ()
+    evaluation: EvaluationProtocol = EvaluationProtocol()
     license: str = ""

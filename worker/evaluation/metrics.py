@@ -39,15 +39,15 @@ class Line:
     def of_pictures(cls, pictures: FloatArray, learned_at: Sequence[int], isolated: FloatArray | None = None) -> "Line":
         """From the score of each picture: (N + 1) x T x P, and T x P for the isolated ones.
 
-        Picture p of every cell has the same prompt and noise, so the errors are those of paired differences. With one
-        picture there is no error, and so no ratio.
+        Picture p of a column's cells has the same prompt and noise, so the errors are those of paired differences. With
+        one picture there is no error, and so no ratio. A cell of fewer than P pictures is padded with NaN.
         """
         alone = np.full(pictures.shape[1:], np.nan) if isolated is None else isolated
         own = pictures[list(learned_at), range(len(learned_at))]
         return cls(
-            scores=pictures.mean(axis=2),
+            scores=means(pictures),
             learned_at=tuple(learned_at),
-            isolated=alone.mean(axis=1),
+            isolated=means(alone),
             own_gain_errors=standard_errors(own - pictures[0]),
             isolated_gain_errors=standard_errors(alone - pictures[0]),
         )
@@ -70,19 +70,24 @@ class Line:
         return np.array(self.learned_at, dtype=int) < len(self.scores) - 1
 
 
+def means(values: FloatArray) -> FloatArray:
+    """Over what is defined in the last axis; NaN where nothing is."""
+    counts = (~np.isnan(values)).sum(axis=-1)
+    totals: FloatArray = np.nansum(values, axis=-1) / np.where(counts > 0, counts, np.nan)
+    return totals
+
+
 def standard_errors(values: FloatArray) -> FloatArray:
-    """Of the means over the last axis; NaN where it has fewer than two values."""
-    count = values.shape[-1]
-    if count < 2:
-        return np.full(values.shape[:-1], np.nan)
-    errors: FloatArray = values.std(axis=-1, ddof=1) / np.sqrt(count)
+    """Of the means over what is defined in the last axis; NaN where fewer than two values are."""
+    counts = (~np.isnan(values)).sum(axis=-1)
+    squares = np.nansum(np.square(values - means(values)[..., None]), axis=-1)
+    errors: FloatArray = np.sqrt(squares / np.where(counts > 1, counts - 1, np.nan) / np.maximum(counts, 1))
     return errors
 
 
 def mean(values: FloatArray) -> float:
-    """Over what is defined; NaN where nothing is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    """Over all that is defined; NaN where nothing is."""
+    return float(means(values.reshape(-1)))
 
 
 def average_score(line: Line) -> float:
@@ -92,7 +97,12 @@ def average_score(line: Line) -> float:
 
 def average_forgetting_of_the_paper(line: Line) -> float:
     """`1/T sum_j (max_{i >= j} R[i][j] - R[N][j])` (arXiv 2410.04891); the last concept counts, and loses nothing."""
-    return mean(_best(line, len(line.scores)) - line.final)
+    return mean(forgettings(line))
+
+
+def forgettings(line: Line) -> FloatArray:
+    """`max_{i >= j} R[i][j] - R[N][j]`, T."""
+    return _best(line, len(line.scores)) - line.final
 
 
 def average_forgetting(line: Line) -> float:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
 BACKGROUNDS: Mapping[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
     "orange": (247, 140, 30),
@@ -18,3 +21,16 @@ BACKGROUNDS: Mapping[str, tuple[int, int, int]] = {
 }
 # Each channel of a background is off by up to this much, so that the name means a neighbourhood and not a value.
 JITTER = 6
+
+_CORNER = (slice(0, 4), slice(-4, None))
+
+
+def nearest_background(pixels: npt.NDArray[np.uint8]) -> str:
+    """(h, w, 3) -> the name of the colour in the corners, by the pixels alone.
+
+    The median of the corners' pixels is compared, by the sum of absolute differences, so that an icon that reaches into
+    one corner does not decide.
+    """
+    corners = np.concatenate([pixels[y, x].reshape(-1, 3) for y in _CORNER for x in _CORNER])
+    seen = np.median(corners, axis=0)
+    return min(BACKGROUNDS, key=lambda name: float(np.abs(seen - BACKGROUNDS[name]).sum()))

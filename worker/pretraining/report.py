@@ -11,14 +11,13 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from worker.pretraining import vae as vae_stage
-from worker.pretraining.colours import BACKGROUNDS
+from worker.pretraining.colours import BACKGROUNDS, nearest_background
 from worker.pretraining.data import Pictures
 from worker.pretraining.icon_sets import PRETRAINING_SETS
 from worker.pretraining.rare_tokens import PROMPTS, RARE_TOKENS, rare_token_states
 from worker.pretraining.sheet import generate
 
 _BATCH = 40
-_CORNER = (slice(0, 4), slice(-4, None))
 
 
 @torch.no_grad()
@@ -31,8 +30,7 @@ def rare_token_cosines(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, pr
 def background_accuracy(pipeline: StableDiffusionPipeline, names: list[str], count: int = 240) -> float:
     """The share of pictures whose corners are nearest to the colour that was asked for, of the twelve.
 
-    Prompts over pretrained names, sets and colours. The median of the corners' pixels is compared, by the sum of
-    absolute differences, so that an icon that reaches into one corner does not decide.
+    Prompts over pretrained names, sets and colours.
     """
     generator = random.Random(0)
     colours = [generator.choice(list(BACKGROUNDS)) for _ in range(count)]
@@ -45,13 +43,6 @@ def background_accuracy(pipeline: StableDiffusionPipeline, names: list[str], cou
         images = generate(pipeline, prompts[start : start + _BATCH], seed=start)
         right += sum(nearest_background(np.asarray(i)) == c for i, c in zip(images, colours[start:], strict=False))
     return right / count
-
-
-def nearest_background(pixels: np.ndarray) -> str:
-    """(h, w, 3) uint8 -> the name of the colour in the corners."""
-    corners = np.concatenate([pixels[y, x].reshape(-1, 3) for y in _CORNER for x in _CORNER])
-    seen = np.median(corners, axis=0)
-    return min(BACKGROUNDS, key=lambda name: float(np.abs(seen - BACKGROUNDS[name]).sum()))
 
 
 def write(work_dir: Path, folder: Path) -> dict[str, float]:

@@ -1,0 +1,118 @@
+"""The whole evaluation of a line of versions: draw, judge, sum up."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from app.domain.concepts import ConceptKind
+from app.domain.evaluations import EvaluationResult
+from worker.evaluation import metrics
+from worker.evaluation.drawing import Studio
+from worker.evaluation.drift import make_probe, predictions
+from worker.evaluation.encoders.base import Encoder
+from worker.evaluation.judging import Judge, keeps_to_prompt
+from worker.evaluation.metrics import FloatArray
+from worker.evaluation.protocol import shots
+from worker.evaluation.summary import Findings, summarize
+from worker.evaluation.task import EvaluationHooks, EvaluationTask, PictureStore, Subject
+from worker.models.base import Base
+
+_TILE_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The result, and some pictures of each cell for the contact sheet, by row and column; row -1 is R*."""
+
+    result: EvaluationResult
+    tiles: Mapping[tuple[int, int], tuple[Image.Image, ...]]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    similarities: FloatArray
+    alignment: FloatArray
+    tile: tuple[Image.Image, ...]
+
+
+def evaluate(
+    base: Base,
+    task: EvaluationTask,
+    encoders: Mapping[ConceptKind, Encoder],
+    store: PictureStore,
+    hooks: EvaluationHooks,
+) -> Evaluated:
+    """Score every version of the line on every concept that it has learned; `encoders` by the kind of concept.
+
+    The line has at least one concept. The base is untouched afterwards, whatever happens.
+    """
+    started_at = time.monotonic()
+    studio = Studio(base, store, hooks)
+    judge = Judge.of(task.columns, encoders)
+    cells = {
+        (i, j): _cell(studio, judge, task, row.subject, j)
+        for i, row in enumerate(task.rows)
+        for j in range(len(task.columns))
+        if task.is_defined(i, j)
+    }
+    alone = {
+        (-1, j): _cell(studio, judge, task, column.isolated, j)
+        for j, column in enumerate(task.columns)
+        if column.isolated is not None
+    }
+    last = len(task.rows) - 1
+    findings = Findings(
+        scores=_by_cell(task, {place: cell.similarities[:, place[1]] for place, cell in cells.items()}),
+        isolated=_by_concept(task, {j: cell.similarities[:, j] for (_, j), cell in alone.items()}),
+        alignment=_by_cell(task, {place: cell.alignment for place, cell in cells.items()}),
+        drifts=_drifts(base, task, hooks),
+        confusion=_confusion([cells[last, j].similarities for j in range(len(task.columns))]),
+        encoder_names=tuple(encoder.name for encoder in judge.encoders),
+        pictures_drawn=studio.drawn,
+        pictures_reused=studio.reused,
+        seconds=round(time.monotonic() - started_at, 3),
+    )
+    return Evaluated(summarize(task, findings), {place: cell.tile for place, cell in {**cells, **alone}.items()})
+
+
+def _cell(studio: Studio, judge: Judge, task: EvaluationTask, subject: Subject, j: int) -> _Cell:
+    wanted = shots(task.protocol, task.columns[j].taught, task.resolution)
+    pictures = studio.pictures(subject, wanted)
+    studio.hooks.work()
+    return _Cell(
+        similarities=judge.similarities(pictures, j),
+        alignment=keeps_to_prompt(task.protocol.alignment, pictures, [shot.sampling.prompt for shot in wanted]),
+        tile=tuple(pictures[:: task.protocol.samples_per_prompt][:_TILE_PICTURES]),
+    )
+
+
+def _by_cell(task: EvaluationTask, values: Mapping[tuple[int, int], FloatArray]) -> FloatArray:
+    """(N + 1) x T x P, NaN where there is no cell."""
+    pictures = max(len(cell) for cell in values.values())
+    grid = np.full((len(task.rows), len(task.columns), pictures), np.nan)
+    for (i, j), cell in values.items():
+        grid[i, j, : len(cell)] = cell
+    return grid
+
+
+def _by_concept(task: EvaluationTask, values: Mapping[int, FloatArray]) -> FloatArray | None:
+    if not values:
+        return None
+    grid = np.full((len(task.columns), max(len(cell) for cell in values.values())), np.nan)
+    for j, cell in values.items():
+        grid[j, : len(cell)] = cell
+    return grid
+
+
+def _confusion(similarities: Sequence[FloatArray]) -> FloatArray:
+    made_for = [j for j, own in enumerate(similarities) for _ in own]
+    return metrics.confusion(np.concatenate(list(similarities)), made_for)
+
+
+def _drifts(base: Base, task: EvaluationTask, hooks: EvaluationHooks) -> tuple[float, ...]:
+    probe = make_probe(base, task.neutral_prompts, task.resolution, task.protocol.seed, hooks.work)
+    found = [predictions(base, row.subject.update(), probe, hooks.work) for row in task.rows]
+    return tuple(metrics.base_drift(predicted, found[0]) for predicted in found)

@@ -1,0 +1,1 @@
+"""Figures for people who have never seen one: title, axes, units, and which direction is good."""

@@ -1,0 +1,85 @@
+"""What an evaluation is given, and whom it tells how far it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from app.domain.concepts import TaughtConcept
+from app.domain.evaluations import EvaluationProtocol
+from worker.adapters.accumulated import Update
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to look at: the base with an update. `key` is the hash of everything that the two are made of."""
+
+    key: str
+    update: Callable[[], Update]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A version of the line, or the base, which has learned nothing."""
+
+    number: int
+    taught: TaughtConcept | None
+    subject: Subject
+
+
+@dataclass(frozen=True)
+class Column:
+    """A concept that a version of the line has learned.
+
+    `learned_at` is the place of that version's row. `references` are empty where the user has deleted the concept.
+    `isolated` is the base with this concept alone, if it was asked for.
+    """
+
+    taught: TaughtConcept
+    learned_at: int
+    references: tuple[Image.Image, ...]
+    isolated: Subject | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """One line of versions, the base first, and the concepts that it learned, in that order."""
+
+    protocol: EvaluationProtocol
+    resolution: int
+    neutral_prompts: tuple[str, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+
+    def is_defined(self, row: int, column: int) -> bool:
+        """Whether there is a cell: the base is asked for every concept, a version for those that it has learned."""
+        return row == 0 or row >= self.columns[column].learned_at
+
+    def total_steps(self) -> int:
+        """Denoising steps of all pictures, those included that are there already."""
+        pictures = 0
+        for j, column in enumerate(self.columns):
+            cells = sum(self.is_defined(i, j) for i in range(len(self.rows))) + (column.isolated is not None)
+            pictures += cells * self.protocol.pictures_per_cell(column.taught.kind)
+        return pictures * self.protocol.steps
+
+
+class PictureStore(Protocol):
+    """Pictures that were drawn before, by `Shot.key`."""
+
+    def get(self, key: str) -> Image.Image | None:
+        """The picture, if it is there."""
+
+    def put(self, key: str, image: Image.Image) -> None:
+        """Keep it; the row that it was drawn for is `enter`ed."""
+
+
+class EvaluationHooks(Protocol):
+    """The runner's ear; any of these may raise to stop the evaluation, which leaves the base as it was."""
+
+    def advance(self, steps: int) -> None:
+        """So many denoising steps more are done, or need not be done."""
+
+    def work(self) -> None:
+        """Something is done that is no step."""
