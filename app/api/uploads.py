@@ -21,6 +21,7 @@ from app.services.images import Upload
 V = TypeVar("V", bound=Value)
 
 _MAX_FIELDS = 20
+_MAX_SHOWN_NAME = 100
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -88,7 +89,13 @@ def _too_many(limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
 
 def _too_large(name: str | None, limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
     message = f"larger than {limits.max_file_bytes:,} bytes"
-    return f"{name}: {message}.", (Fault(field=f"images: {name}", message=message),)
+    return f"{_shown(name)}: {message}.", (Fault(field=f"images: {_shown(name)}", message=message),)
+
+
+def _shown(name: str | None) -> str:
+    """A file's name as problems repeat it: on one line, and not at any length."""
+    printable = "".join(letter for letter in name or "" if letter.isprintable())
+    return printable if len(printable) <= _MAX_SHOWN_NAME else f"{printable[:_MAX_SHOWN_NAME]}…"
 
 
 @asynccontextmanager
@@ -133,7 +140,7 @@ def _sorted_out(form: FormData) -> ImageForm:
     uploads: list[Upload] = []
     for name, value in form.multi_items():
         if isinstance(value, UploadFile) and name == "images":
-            uploads.append(Upload(f"images[{len(uploads)}]: {value.filename}", value.file))
+            uploads.append(Upload(f"images[{len(uploads)}]: {_shown(value.filename)}", value.file))
         elif isinstance(value, UploadFile) or name == "images":
             kind = "a file" if name == "images" else "text"
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message=f"must be {kind}"),))

@@ -48,19 +48,16 @@ async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Se
     """
     _check_class_noun(new)
     await _insist_on_free_name(work.session, user_id, new.name)
-    pictures = await to_thread.run_sync(_read_pictures, uploads, _limits(work))
+    pictures = [await _read(work, upload) for upload in uploads]
     rows = [describe_object(user_id, "images", picture.png, "image/png") for picture in pictures]
     async with stored(work.services, rows, [picture.png for picture in pictures]):
         return await _insert(work.session, user_id, new, rows, pictures)
 
 
-def _limits(work: Work) -> ImageLimits:
+async def _read(work: Work, upload: Upload) -> Picture:
     settings = work.services.settings
-    return ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels)
-
-
-def _read_pictures(uploads: Sequence[Upload], limits: ImageLimits) -> list[Picture]:
-    return [read_picture(upload, limits) for upload in uploads]
+    limits = ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels)
+    return await to_thread.run_sync(read_picture, upload, limits, limiter=work.services.decoding_slot)
 
 
 def _check_class_noun(new: NewConcept) -> None:

@@ -55,8 +55,10 @@ class Services:
     store: ObjectStore
     wake_ups: WakeUps
     bell: Bell
-    # Decoding costs memory, and an upload holds two connections: few at a time.
+    # An upload holds two connections: few at a time.
     upload_slots: CapacityLimiter
+    # A hostile picture takes some 200 MB: one at a time, and uploads take turns picture by picture.
+    decoding_slot: CapacityLimiter
     # An export holds a whole chain of adapters in memory, which may be gigabytes: one at a time.
     export_slot: CapacityLimiter
 
@@ -78,6 +80,7 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
         wake_ups=wake_ups,
         bell=Bell(wake_ups),
         upload_slots=CapacityLimiter(uploads_at_once),
+        decoding_slot=CapacityLimiter(1),
         export_slot=CapacityLimiter(1),
     )
     try:
