@@ -9,9 +9,12 @@ from typing import Annotated
 import torch
 import typer
 
+from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
 from worker.pretraining import (
     data,
     diffusion,
+    encoder_export,
+    encoder_report,
     encoder_training,
     export,
     latents,
@@ -44,6 +47,10 @@ class Plan:
     def report(self) -> None:
         _log.info("%s", report.write(self.work_dir, self.model))
 
+    def encoder_report(self) -> None:
+        for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER).items():
+            _log.info("%s: %s", figure, share)
+
     def stages(self) -> dict[str, Callable[[], object]]:
         """In the order in which they build on each other."""
         return {
@@ -57,6 +64,8 @@ class Plan:
             "report": self.report,
             "sheet": self.sheet,
             "encoder": lambda: encoder_training.train(self.work_dir, self.encoder, self.device),
+            "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
+            "encoder-report": self.encoder_report,
         }
 
 
@@ -71,7 +80,8 @@ def main(
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
 ) -> None:
-    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet, encoder.
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet, and of the
+    encoder: encoder, encoder-export, encoder-report.
 
     `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
     """

@@ -21,7 +21,7 @@ NAME = "encoder"
 _NAMES_PER_BATCH = 64
 _PICTURES_PER_NAME = 4
 _BATCH = _NAMES_PER_BATCH * _PICTURES_PER_NAME
-_TEMPERATURE = 0.1
+_TEMPERATURE = 0.07
 _MUON_LEARNING_RATE = 0.02
 _ADAM_LEARNING_RATE = 2e-3
 _EMA_DECAY = 0.995
@@ -38,24 +38,34 @@ class Learner(nn.Module):
     def __init__(self, names: int, styles: int) -> None:
         super().__init__()
         self.net = IconNet()
+        # Of norm 1: Adam's steps are of one size, and would take thousands of them to turn a longer one.
         self.proxies = nn.ParameterDict(
-            {Head.WHAT: torch.randn(names, DIMENSIONS), Head.HOW: torch.randn(styles, DIMENSIONS)}
+            {
+                Head.WHAT: F.normalize(torch.randn(names, DIMENSIONS), dim=1),
+                Head.HOW: F.normalize(torch.randn(styles, DIMENSIONS), dim=1),
+            }
         )
 
 
-def contrastive_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
-    """Supervised contrast (Khosla et al. 2020, arXiv 2004.11362) with one learnable proxy per class in the comparison.
+def contrastive_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Supervised contrast within the batch (Khosla et al. 2020, arXiv 2004.11362).
 
-    The proxies (as in PaCo, Cui et al. 2021, arXiv 2107.12028) bring every class into each step, however small the
-    batch. `embeddings`: (n, d) of unit norm; `labels`: (n,) classes; `proxies`: (classes, d), of any norm.
+    `embeddings`: (n, d) of unit norm; `labels`: (n,). A picture alone of its label has nothing to be pulled to.
     """
-    others = torch.cat([embeddings, F.normalize(proxies, dim=1)])
-    other_labels = torch.cat([labels, torch.arange(len(proxies), device=labels.device)])
-    itself = torch.eye(len(labels), len(others), dtype=torch.bool, device=labels.device)
-    scores = (embeddings @ others.T / _TEMPERATURE).masked_fill(itself, -torch.inf)
-    alike = (labels.unsqueeze(1) == other_labels) & ~itself
-    chances = scores.log_softmax(dim=1).masked_fill(~alike, 0.0)
-    return -(chances.sum(1) / alike.sum(1)).mean()
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    alike = (labels.unsqueeze(1) == labels) & ~itself
+    chances = (embeddings @ embeddings.T / _TEMPERATURE).masked_fill(itself, -torch.inf).log_softmax(dim=1)
+    per_picture = -chances.masked_fill(~alike, 0.0).sum(1) / alike.sum(1).clamp(min=1)
+    return per_picture.mean()
+
+
+def proxy_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
+    """Contrast with one learnable point per class (Zhai and Wu 2019, arXiv 1811.12649).
+
+    It brings every class into each step, however small the batch. `embeddings`: (n, d) of unit norm; `labels`: (n,)
+    classes; `proxies`: (classes, d), of any norm.
+    """
+    return F.cross_entropy(embeddings @ F.normalize(proxies, dim=1).T / _TEMPERATURE, labels)
 
 
 @dataclass(frozen=True)
@@ -119,12 +129,12 @@ class Objective:
         pixels, styles = draw_pictures(self.bank, rows, generator)
         with torch.autocast(self.device.type, torch.bfloat16):
             embeddings = self.learner.net(pixels.to(self.device).mul(2).sub(1))
-        labels = {Head.WHAT: self.bank.names[rows], Head.HOW: styles}
-        losses = [
-            contrastive_loss(embeddings[head], labels[head].to(self.device), self.learner.proxies[head])
-            for head in Head
-        ]
-        return torch.stack(losses).sum()
+        labels = {Head.WHAT: self.bank.names[rows].to(self.device), Head.HOW: styles.to(self.device)}
+        loss = torch.zeros((), device=self.device)
+        for head in Head:
+            loss = loss + contrastive_loss(embeddings[head], labels[head])
+            loss = loss + proxy_loss(embeddings[head], labels[head], self.learner.proxies[head])
+        return loss
 
 
 def draw_pictures(bank: IconBank, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
