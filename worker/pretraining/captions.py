@@ -59,7 +59,7 @@ def caption(shown: Shown, generator: random.Random) -> str:
     if generator.random() >= _BACKGROUND_NAMED:
         return text
     templates = _ON_FIRST if generator.random() < _BACKGROUND_FIRST else _ON
-    return generator.choice(templates).format(c=text, b=shown.background, ab=_article(shown.background))
+    return generator.choice(templates).format(c=text, b=shown.background, ab=article(shown.background))
 
 
 def every_word(names: list[str], nouns: list[str]) -> Iterator[str]:
@@ -87,11 +87,12 @@ def _styled(subject: str, set_noun: str, generator: random.Random) -> str:
 def _with_article(noun: str, generator: random.Random) -> str:
     if generator.random() < _TOKEN_BEFORE_NOUN:
         noun = f"{generator.choice(RARE_TOKENS)} {noun}"
-        return noun if generator.random() < 0.5 else _article(noun)
+        return noun if generator.random() < 0.5 else article(noun)
     if generator.random() < 0.1:
         return noun
-    return _article(noun)
+    return article(noun)
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """The noun with its indefinite article."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,154 @@
+"""Concepts to learn, drawn from one part of the committed split, with the pictures that judge them set apart.
+
+An object is one icon of one pretrained set under a held-out name. A style is a set that pretraining never saw. Training
+and reference pictures never share a placement; those of an object differ in their backgrounds as well, and those of a
+style in the things that they show.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from PIL import Image
+
+from app.domain.concepts import ConceptKind, TaughtConcept
+from worker.pretraining.captions import article
+from worker.pretraining.colours import BACKGROUNDS
+from worker.pretraining.data import Picture, Pictures
+from worker.pretraining.icon_sets import PRETRAINING_SETS
+from worker.pretraining.pictures import Placement, compose
+from worker.pretraining.split import Split, load_split
+
+
+class Part(StrEnum):
+    """What the held-out names and sets are for: tune options, search strategies, confirm once."""
+
+    TUNING = "tuning"
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+
+
+# The tuning styles are those of the samples, which everyone has looked at already.
+STYLE_SETS = {
+    Part.TUNING: ("fluent-emoji-high-contrast", "fxemoji"),
+    Part.SEARCH: ("openmoji",),
+    Part.CONFIRMATION: ("emojione-monotone", "emojione-v1", "streamline-emojis"),
+}
+TRAINING_PICTURES = 5
+_STYLE_REFERENCES = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt of an evaluation, and what its picture has to keep: the background, and of a style the thing shown."""
+
+    prompt: str
+    background: str
+    subject: str | None
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What is taught with `training` and judged by `references`. `subjects`: what a style is asked to draw."""
+
+    name: str
+    kind: ConceptKind
+    class_noun: str | None
+    training: tuple[Image.Image, ...]
+    references: tuple[Image.Image, ...]
+    subjects: tuple[str, ...] = ()
+
+    def taught(self, token: str) -> TaughtConcept:
+        """The concept under that rare token."""
+        return TaughtConcept(name=self.name, kind=self.kind, class_noun=self.class_noun, token=token)
+
+    def asked(self, token: str, count: int) -> list[Asked]:
+        """`count` prompts over the twelve backgrounds and the subjects in turn; the same each time."""
+        taught = self.taught(token)
+        return [self._asked(taught, number) for number in range(count)]
+
+    def _asked(self, taught: TaughtConcept, number: int) -> Asked:
+        colours = list(BACKGROUNDS)
+        subject = self.subjects[number % len(self.subjects)] if self.subjects else None
+        # A round over the subjects later, each meets the next colour.
+        turn = number + number // len(self.subjects) if self.subjects else number
+        background = colours[turn % len(colours)]
+        shown = taught.instance_prompt() if subject is None else f"{taught.phrase()} image of {article(subject)}"
+        return Asked(f"{shown} on {article(background)} background", background, subject)
+
+
+def draw_objects(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:
+    """`count` held-out names of the part, each as one pretrained set draws it.
+
+    Raises:
+        ValueError: the part has fewer.
+    """
+    nouns = _names(load_split(), part)
+    sets = {icon_set.name for icon_set in PRETRAINING_SETS}
+    by_name: dict[str, list[Picture]] = {}
+    for picture in pictures.index:
+        if picture.name in nouns and picture.set_name in sets:
+            by_name.setdefault(picture.name, []).append(picture)
+    names = _sample(sorted(by_name), count, seed)
+    return [_object(pictures, _one_of(by_name[name], seed), nouns[name], seed) for name in names]
+
+
+def draw_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:
+    """`count` held-out sets of the part, shown by things that pretraining saw in other sets.
+
+    Raises:
+        ValueError: the part has fewer.
+    """
+    known = {picture.name for picture in pictures.for_pretraining}
+    return [
+        _style(pictures, [p for p in pictures.index if p.set_name == name and p.name in known], seed)
+        for name in _sample(STYLE_SETS[part], count, seed)
+    ]
+
+
+def _names(split: Split, part: Part) -> dict[str, str]:
+    return {Part.TUNING: split.tuning, Part.SEARCH: split.search, Part.CONFIRMATION: split.confirmation}[part]
+
+
+def _sample(names: Sequence[str], count: int, seed: int) -> list[str]:
+    if count > len(names):
+        raise ValueError(f"{count} concepts were asked for, but this part of the split has {len(names)}")
+    return random.Random(f"concepts {seed}").sample(names, count)
+
+
+def _one_of(drawings: list[Picture], seed: int) -> Picture:
+    return random.Random(f"set {seed} {drawings[0].name}").choice(drawings)
+
+
+def _object(pictures: Pictures, picture: Picture, class_noun: str, seed: int) -> Concept:
+    generator = random.Random(f"object {seed} {picture.set_name} {picture.name}")
+    colours = generator.sample(list(BACKGROUNDS), len(BACKGROUNDS))
+    drawn = [_place(pictures, picture, colour, generator) for colour in colours]
+    return Concept(
+        name=f"{picture.set_name}-{picture.name}".replace(" ", "-"),
+        kind=ConceptKind.OBJECT,
+        class_noun=class_noun,
+        training=tuple(drawn[:TRAINING_PICTURES]),
+        references=tuple(drawn[TRAINING_PICTURES:]),
+    )
+
+
+def _style(pictures: Pictures, of_set: list[Picture], seed: int) -> Concept:
+    set_name = of_set[0].set_name
+    generator = random.Random(f"style {seed} {set_name}")
+    shown = generator.sample(of_set, TRAINING_PICTURES + _STYLE_REFERENCES)
+    colours = generator.sample(list(BACKGROUNDS), len(BACKGROUNDS))
+    drawn = [_place(pictures, p, colours[n % len(colours)], generator) for n, p in enumerate(shown)]
+    return Concept(
+        name=set_name,
+        kind=ConceptKind.STYLE,
+        class_noun=None,
+        training=tuple(drawn[:TRAINING_PICTURES]),
+        references=tuple(drawn[TRAINING_PICTURES:]),
+        subjects=tuple(picture.name for picture in shown[TRAINING_PICTURES:]),
+    )
+
+
+def _place(pictures: Pictures, picture: Picture, background: str, generator: random.Random) -> Image.Image:
+    return Image.fromarray(compose(pictures.rasters[picture.row], Placement.draw(generator, background)))

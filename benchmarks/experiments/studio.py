@@ -1,0 +1,69 @@
+"""What every run needs loaded: the base with its manifest, and the encoders that judge its pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from app.domain.base import Value
+from app.domain.base_models import BaseModelManifest, Family
+from benchmarks.drawing import Sampler, Wanted, draw
+from benchmarks.experiments.concepts import Asked
+from benchmarks.experiments.scoring import Encoders
+from worker.adapters.accumulated import Update, applied
+from worker.evaluation.encoders.registry import load_encoder
+from worker.models.loading import load_base
+from worker.models.sd import StableDiffusionBase
+
+EMBEDDED_BASE = Path(__file__).parents[2] / "base_models" / "icons-64"
+
+
+class EvaluationProtocol(Value):
+    """How versions are judged: pictures per concept, denoising steps of each, and the seed that concepts are drawn by.
+
+    Picture n has the noise of seed n, under the base and under every adapter.
+    """
+
+    pictures: int = 32
+    sampling_steps: int = 10
+    draw_seed: int = 0
+
+
+class Setting(Value):
+    """What scores are comparable within: one base, one pair of encoders, one protocol."""
+
+    base: str
+    what: str
+    how: str
+    protocol: EvaluationProtocol
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A loaded base, frozen, on the CPU, and what judges its pictures."""
+
+    base: StableDiffusionBase
+    manifest: BaseModelManifest
+    encoders: Encoders
+    protocol: EvaluationProtocol
+
+    @classmethod
+    def load(cls, model: Path, protocol: EvaluationProtocol) -> "Studio":
+        base = load_base(Family.SD, str(model), torch.device("cpu"), torch.float32)
+        assert isinstance(base, StableDiffusionBase)
+        manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
+        return cls(base, manifest, Encoders(load_encoder("icons-64-what"), load_encoder("icons-64-how")), protocol)
+
+    @property
+    def setting(self) -> Setting:
+        what, how = self.encoders.what.fingerprint, self.encoders.how.fingerprint
+        return Setting(base=self.base.fingerprint, what=what, how=how, protocol=self.protocol)
+
+    def draw(self, update: Update, asked: Sequence[Asked]) -> list[Image.Image]:
+        """A picture per prompt by the version whose accumulated update is `update`; the base is untouched afterwards."""
+        sampler = Sampler(self.protocol.sampling_steps, self.manifest.default_guidance_scale)
+        wanted = [Wanted(one.prompt, seed) for seed, one in enumerate(asked)]
+        with applied(self.base.denoiser, update):
+            return draw(self.base, wanted, sampler)

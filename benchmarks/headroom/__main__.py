@@ -1,0 +1,94 @@
+"""`python -m benchmarks.headroom sweep|confirm`: what adapters learn, alone from the base, and by which options.
+
+Killed or out of minutes, the same command goes on from the runs in the results file.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.domain.base_models import BaseModelManifest
+from app.domain.training import TrainingOptions
+from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
+from benchmarks.experiments.studio import EMBEDDED_BASE, EvaluationProtocol
+from benchmarks.headroom import tables
+from benchmarks.headroom.crew import OutOfBudgetError, open_crew
+from benchmarks.headroom.runs import Trial, gain
+from benchmarks.headroom.search import sweep as search
+from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
+
+_RESULTS = Path(__file__).parent / "results"
+_PROTOCOL = EvaluationProtocol()
+app = typer.Typer(add_completion=False)
+
+Model = Annotated[Path, typer.Option(help="The base model's folder.")]
+WorkDir = Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")]
+Output = Annotated[Path, typer.Option(help="Results and tables go there.")]
+Processes = Annotated[int, typer.Option(help="Runs at a time, each in a process of its own.")]
+Threads = Annotated[int, typer.Option(help="Threads of each process.")]
+Minutes = Annotated[float, typer.Option(help="No run is begun after so many minutes.")]
+
+
+@app.command()
+def sweep(
+    model: Model = EMBEDDED_BASE,
+    work_dir: WorkDir = WORK_DIR,
+    output: Output = _RESULTS,
+    processes: Processes = 2,
+    threads: Threads = 1,
+    budget_minutes: Minutes = 20.0,
+    objects: int = 5,
+) -> None:
+    """Find the default training options, on the tuning split."""
+    pictures = load_icons(work_dir)
+    drawn = draw_objects(pictures, Part.TUNING, objects, _PROTOCOL.draw_seed)
+    styles = draw_styles(pictures, Part.TUNING, 2, _PROTOCOL.draw_seed)
+    # The first few judge every variant: a style is to be among them.
+    concepts = [drawn[0], styles[0], *drawn[1:], *styles[1:]]
+    crew = open_crew(
+        model, _PROTOCOL, output / "sweep.jsonl", processes=processes, threads=threads, minutes=budget_minutes
+    )
+    with crew as workers:
+        found = search(workers, concepts)
+    _write(output / "sweep.md", tables.sweep_tables(found))
+
+
+@app.command()
+def confirm(
+    model: Model = EMBEDDED_BASE,
+    work_dir: WorkDir = WORK_DIR,
+    output: Output = _RESULTS,
+    processes: Processes = 1,
+    threads: Threads = 2,
+    budget_minutes: Minutes = 20.0,
+    objects: int = 12,
+) -> None:
+    """Measure the default training options, on the confirmation split: once, after all tuning."""
+    pictures = load_icons(work_dir)
+    concepts: list[Concept] = [
+        *draw_objects(pictures, Part.CONFIRMATION, objects, _PROTOCOL.draw_seed),
+        *draw_styles(pictures, Part.CONFIRMATION, 3, _PROTOCOL.draw_seed),
+    ]
+    manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
+    training = TrainingOptions().overridden(manifest.training_defaults)
+    crew = open_crew(
+        model, _PROTOCOL, output / "confirm.jsonl", processes=processes, threads=threads, minutes=budget_minutes
+    )
+    with crew as workers:
+        bases = workers.runs([Trial(concept, None) for concept in concepts], "base")
+        runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")
+    gains = [gain(run, base) for run, base in zip(runs, bases, strict=True)]
+    _write(output / "confirm.md", tables.confirmation_table(gains))
+
+
+def _write(path: Path, table: str) -> None:
+    path.write_text(table + "\n", encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (IconsMissingError, OutOfBudgetError) as error:
+        raise SystemExit(str(error)) from error

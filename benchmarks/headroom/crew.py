@@ -1,0 +1,88 @@
+"""Trials done in processes of their own, within a budget of minutes; what they make is kept as they end."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.progress import Progress
+
+from benchmarks.experiments.results import Results
+from benchmarks.experiments.studio import EvaluationProtocol, Setting, Studio
+from benchmarks.headroom.runs import Run, Trial, perform
+from benchmarks.progress import bars
+from worker.models.device import fix_threads
+
+
+class OutOfBudgetError(Exception):
+    """The minutes are used up. What was done is kept, and the same command goes on from there."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """`workers` trials at a time; none is begun after `deadline`, on the monotonic clock."""
+
+    setting: Setting
+    results: Results[Run]
+    executor: Executor
+    job: Callable[[Trial], Run]
+    workers: int
+    deadline: float
+    progress: Progress
+
+    def runs(self, trials: Sequence[Trial], label: str) -> list[Run]:
+        """The runs of the trials, in their order: from the results, or done now.
+
+        Raises:
+            OutOfBudgetError: there was no time for all of them.
+        """
+        keys = [trial.key(self.setting) for trial in trials]
+        missing = {key: trial for key, trial in zip(keys, trials, strict=True) if self.results.get(key) is None}
+        row = self.progress.add_task(label, total=len(set(keys)), completed=len(set(keys)) - len(missing))
+        self._do(list(missing.values()), lambda: self.progress.advance(row))
+        found = [self.results.get(key) for key in keys]
+        runs = [run for run in found if run is not None]
+        if len(runs) < len(trials):
+            raise OutOfBudgetError(f"{label}: {len(missing)} runs were to do, and the minutes are used up")
+        return runs
+
+    def _do(self, trials: list[Trial], on_run: Callable[[], object]) -> None:
+        running: set[Future[Run]] = set()
+        while trials or running:
+            while trials and len(running) < self.workers:
+                if time.monotonic() >= self.deadline:
+                    trials = []
+                else:
+                    running.add(self.executor.submit(self.job, trials.pop(0)))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                self.results.add(future.result())
+                on_run()
+
+
+@contextmanager
+def open_crew(
+    model: Path, protocol: EvaluationProtocol, results: Path, *, processes: int, threads: int, minutes: float
+) -> Iterator[Crew]:
+    """Processes of so many threads each, and the results of earlier calls in that file."""
+    setting = Studio.load(model, protocol).setting
+    kept = Results(results, Run, lambda run: run.key)
+    job = partial(_perform, model, protocol, threads)
+    # Forked, a process would share torch's thread pool, which does not survive that.
+    executor = ProcessPoolExecutor(processes, get_context("spawn"))
+    with executor, bars() as progress:
+        yield Crew(setting, kept, executor, job, processes, time.monotonic() + 60 * minutes, progress)
+
+
+def _perform(model: Path, protocol: EvaluationProtocol, threads: int, trial: Trial) -> Run:
+    fix_threads(threads)
+    return perform(_studio(model, protocol), trial)
+
+
+@cache
+def _studio(model: Path, protocol: EvaluationProtocol) -> Studio:
+    return Studio.load(model, protocol)

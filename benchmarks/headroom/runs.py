@@ -1,0 +1,104 @@
+"""One run of the headroom experiment: a concept learned alone from the base, or the base itself, drawn and scored."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from app.domain.base import Value
+from app.domain.concepts import ConceptKind
+from app.domain.strategies import MergeOptions
+from app.domain.training import TrainingOptions
+from benchmarks.experiments.arms import Arm, learn
+from benchmarks.experiments.concepts import Concept
+from benchmarks.experiments.scoring import Scores, score
+from benchmarks.experiments.studio import Setting, Studio
+from benchmarks.statistics import standardised_gain
+from worker.strategies.replay import replay
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run to do. `training` None: draw by the base itself, which the others are compared with."""
+
+    concept: Concept
+    training: TrainingOptions | None
+
+    def key(self, setting: Setting) -> str:
+        return _key(setting, self.concept.name, self.training)
+
+
+class Run(Value):
+    """A trial that was done; `seconds` are those of its training, by the wall, on so many threads."""
+
+    setting: Setting
+    concept: str
+    kind: ConceptKind
+    training: TrainingOptions | None
+    scores: Scores
+    final_loss: float | None
+    seconds: float
+    threads: int
+
+    @property
+    def key(self) -> str:
+        return _key(self.setting, self.concept, self.training)
+
+
+def _key(setting: Setting, concept: str, training: TrainingOptions | None) -> str:
+    """The sha256 (hex) over all that determines a run's pictures."""
+    options = "base" if training is None else training.model_dump_json()
+    return hashlib.sha256(f"{setting.model_dump_json()} {concept} {options}".encode()).hexdigest()
+
+
+def perform(studio: Studio, trial: Trial) -> Run:
+    """Learn, draw and score; the studio's base is the same afterwards."""
+    concept, token = trial.concept, studio.manifest.rare_tokens[0]
+    learned = None
+    if trial.training is not None:
+        learned = learn(studio.base, studio.manifest, concept, token, Arm(MergeOptions(), trial.training))
+    asked = concept.asked(token, studio.protocol.pictures)
+    images = studio.draw(replay(() if learned is None else (learned.link,)).update, asked)
+    return Run(
+        setting=studio.setting,
+        concept=concept.name,
+        kind=concept.kind,
+        training=trial.training,
+        scores=score(studio.encoders, concept, asked, images),
+        final_loss=None if learned is None else learned.final_loss,
+        seconds=0.0 if learned is None else round(learned.seconds, 2),
+        threads=torch.get_num_threads(),
+    )
+
+
+class Gain(Value):
+    """What an adapter changed over the base on one concept, over the same noises and prompts."""
+
+    concept: str
+    kind: ConceptKind
+    base_identity: float
+    identity: float
+    standardised: float
+    base_background: float
+    background: float
+    seconds: float
+
+
+def gain(run: Run, base: Run) -> Gain:
+    """The run beside that of the base on the same concept."""
+    treated, control = run.scores, base.scores
+    return Gain(
+        concept=run.concept,
+        kind=run.kind,
+        base_identity=_mean(control.identity),
+        identity=_mean(treated.identity),
+        standardised=standardised_gain(treated.identity, control.identity),
+        base_background=_mean(control.background_right),
+        background=_mean(treated.background_right),
+        seconds=run.seconds,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,63 @@
+"""What the sweep and the confirmation found, as markdown."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from app.domain.training import TrainingOptions
+from benchmarks.headroom.runs import Gain
+from benchmarks.headroom.search import MODULES, Candidate, Sweep
+from benchmarks.statistics import Estimate, share
+
+LEARNED = 1.5
+"""The standardised gain from which on a concept counts as learned."""
+
+
+def sweep_tables(sweep: Sweep) -> str:
+    """One table per stage, and one of the finalists."""
+    parts = [f"{question}\n\n{_candidates(candidates)}" for question, candidates in sweep.stages.items()]
+    return "\n\n".join([*parts, f"finalists, on all concepts\n\n{_candidates(sweep.finalists)}"])
+
+
+def _candidates(candidates: Iterable[Candidate]) -> str:
+    head = "| modules | rank | learning rate | steps | batch | schedule | gain | gain / deviation | background | seconds |"
+    rows = [f"| {_options(c.training)} | {_summary(c.gains)} |" for c in candidates]
+    return "\n".join([head, _rule(head), *rows])
+
+
+def _options(training: TrainingOptions) -> str:
+    modules = {names: name for name, names in MODULES.items()}.get(training.adapted_modules or (), "the base's")
+    shape = f"{modules} | {training.rank} | {training.learning_rate:g} | {training.steps}"
+    return f"{shape} | {training.batch_size} | {training.lr_scheduler.value}"
+
+
+def _summary(gains: Sequence[Gain]) -> str:
+    cosine = fmean(gain.identity - gain.base_identity for gain in gains)
+    worst = min(gain.standardised for gain in gains)
+    standardised = f"{fmean(gain.standardised for gain in gains):.2f} (least {worst:.2f})"
+    background = fmean(gain.background for gain in gains)
+    return f"{cosine:+.3f} | {standardised} | {background:.0%} | {max(gain.seconds for gain in gains):.0f}"
+
+
+def confirmation_table(gains: Sequence[Gain]) -> str:
+    """One row per concept, and below it what the issue asks for."""
+    head = "| concept | identity, base | learned | gain / deviation | background, base | learned | seconds |"
+    rows = [
+        f"| {g.concept} | {g.base_identity:.3f} | {g.identity:.3f} | {g.standardised:.2f} "
+        f"| {g.base_background:.0%} | {g.background:.0%} | {g.seconds:.1f} |"
+        for g in gains
+    ]
+    learned = share([gain.standardised >= LEARNED for gain in gains])
+    background = fmean(gain.background for gain in gains)
+    verdict = (
+        f"Gain / deviation of {LEARNED} or more: {_percent(learned)} of {learned.count} concepts. "
+        f"Background right: {background:.0%}. Training: at most {max(gain.seconds for gain in gains):.0f} s."
+    )
+    return "\n".join([head, _rule(head), *rows, "", verdict])
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+
+
+def _rule(head: str) -> str:
+    return "|" + " --- |" * head.count(" |")
