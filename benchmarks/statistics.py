@@ -29,7 +29,8 @@ def share(hits: Sequence[bool]) -> Estimate:
     p = sum(hits) / n
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return Estimate(value=p, low=max(0.0, middle - half), high=min(1.0, middle + half), count=n)
+    # Rounding can put an end on the wrong side of a share of 0 or 1.
+    return Estimate(value=p, low=max(0.0, min(p, middle - half)), high=min(1.0, max(p, middle + half)), count=n)
 
 
 def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None, seed: int = 0) -> Estimate:
@@ -53,7 +54,7 @@ def _by_cluster(
     keys = list(range(len(values))) if clusters is None else list(clusters)
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     members = [places[key] for key in keys]
-    sums = np.bincount(members, weights=np.asarray(values, np.float64))
+    sums = np.bincount(members, weights=np.asarray(values, np.float64)).astype(np.float64)
     return sums, np.bincount(members).astype(np.float64)
 
 

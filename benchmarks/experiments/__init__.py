@@ -1,1 +1,1 @@
-"""What experiments on concepts share: drawing concepts from a split, learning them, drawing pictures, scoring, results."""
+"""What experiments share: drawing concepts from a split, learning them, drawing pictures, scoring, keeping results."""

@@ -1,4 +1,4 @@
-"""Results as JSON lines, one per run, added as they come: what a killed experiment has done, the next one reads back."""
+"""Results as JSON lines, one per run, added as they come: a killed experiment goes on from what it has done."""
 
 from collections.abc import Callable
 from pathlib import Path

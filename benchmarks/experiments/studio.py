@@ -62,7 +62,7 @@ class Studio:
         return Setting(base=self.base.fingerprint, what=what, how=how, protocol=self.protocol)
 
     def draw(self, update: Update, asked: Sequence[Asked]) -> list[Image.Image]:
-        """A picture per prompt by the version whose accumulated update is `update`; the base is untouched afterwards."""
+        """A picture per prompt by the version that `update` makes of the base, which is untouched afterwards."""
         sampler = Sampler(self.protocol.sampling_steps, self.manifest.default_guidance_scale)
         wanted = [Wanted(one.prompt, seed) for seed, one in enumerate(asked)]
         with applied(self.base.denoiser, update):

@@ -72,9 +72,7 @@ class Candidate(Value):
         return background >= BACKGROUND_KEPT and seconds < SECONDS_ALLOWED, learned
 
 
-def judge(
-    crew: Crew, options: Sequence[TrainingOptions], concepts: Sequence[Concept], label: str
-) -> list[Candidate]:
+def judge(crew: Crew, options: Sequence[TrainingOptions], concepts: Sequence[Concept], label: str) -> list[Candidate]:
     """Every variant on every concept, best first."""
     bases = crew.runs([Trial(concept, None) for concept in concepts], f"{label}: base")
     trials = [Trial(concept, training) for training in options for concept in concepts]

@@ -19,7 +19,9 @@ def sweep_tables(sweep: Sweep) -> str:
 
 
 def _candidates(candidates: Iterable[Candidate]) -> str:
-    head = "| modules | rank | learning rate | steps | batch | schedule | gain | gain / deviation | background | seconds |"
+    head = (
+        "| modules | rank | learning rate | steps | batch | schedule | gain | gain / deviation | background | seconds |"
+    )
     rows = [f"| {_options(c.training)} | {_summary(c.gains)} |" for c in candidates]
     return "\n".join([head, _rule(head), *rows])
 

@@ -1,0 +1,55 @@
+"""What the benchmarks' tests run on: made-up icons under real names, encoders that look at colours, the tiny base."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from app.domain.base_models import BaseModelManifest, Family
+from benchmarks.experiments.concepts import STYLE_SETS
+from benchmarks.experiments.scoring import Encoders
+from benchmarks.experiments.studio import EvaluationProtocol, Studio
+from tests.tiny_pipelines import RARE_TOKENS, tiny_base
+from worker.pretraining.captions import SET_NOUNS
+from worker.pretraining.data import Picture, Pictures
+from worker.pretraining.split import class_nouns, load_split
+
+
+@cache
+def icons() -> Pictures:
+    """The held-out names, and 60 of the others that have a class noun, in every set: squares of random colours."""
+    held_out = load_split().held_out_names
+    names = [*sorted(held_out), *sorted(set(class_nouns()) - held_out)[:60]]
+    sets = [*SET_NOUNS, *(name for part in STYLE_SETS.values() for name in part)]
+    index = [Picture(s, name, row) for row, (s, name) in enumerate((s, name) for s in sets for name in names)]
+    colours = np.random.default_rng(0).integers(0, 256, (len(index), 1, 1, 4), dtype=np.uint8)
+    colours[..., 3] = 255
+    return Pictures(np.broadcast_to(colours, (len(index), 8, 8, 4)), index)
+
+
+@dataclass(frozen=True)
+class MiddleColour:
+    """An encoder that sees the colour in the middle of a picture, and where it is."""
+
+    name: str = "middle"
+    fingerprint: str = "middle"
+
+    def embed(self, images: Sequence[Image.Image]) -> Tensor:
+        middles = [np.asarray(image.convert("RGB"), np.float32)[28:36, 28:36].mean((0, 1)) - 127 for image in images]
+        return normalize(torch.from_numpy(np.stack(middles)) + 1e-3, dim=1)
+
+
+def studio(pictures: int = 4) -> Studio:
+    """The tiny base, and both encoders looking at colours."""
+    manifest = BaseModelManifest(name="tiny-sd", family=Family.SD, resolution=64, rare_tokens=RARE_TOKENS)
+    protocol = EvaluationProtocol(pictures=pictures, sampling_steps=2)
+    return Studio(tiny_base(), manifest, Encoders(MiddleColour(), MiddleColour()), protocol)
+
+
+REPOSITORY = Path(__file__).parents[3]

@@ -1,0 +1,79 @@
+"""Concepts come from their part of the split alone, and nothing judges them that taught them."""
+
+import numpy as np
+import pytest
+
+from app.domain.concepts import ConceptKind
+from benchmarks.experiments.concepts import STYLE_SETS, Concept, Part, draw_objects, draw_styles
+from tests.unit.benchmarks.made_up import icons
+from worker.pretraining.colours import BACKGROUNDS, nearest_background
+from worker.pretraining.icon_sets import HELD_OUT_SETS
+from worker.pretraining.split import load_split
+
+ALL = 40
+
+
+def drawn(part: Part, seed: int = 0) -> list[Concept]:
+    return [*draw_objects(icons(), part, 10, seed), *draw_styles(icons(), part, 1, seed)]
+
+
+@pytest.mark.parametrize("part", Part)
+def test_objects_are_names_of_the_part_alone(part: Part) -> None:
+    nouns = getattr(load_split(), part.value)
+    objects = draw_objects(icons(), part, ALL, seed=3)
+    known = {f"{p.set_name}-{p.name}".replace(" ", "-"): p.name for p in icons().index}
+    assert sorted(known[concept.name] for concept in objects) == sorted(nouns)
+    assert all(concept.class_noun == nouns[known[concept.name]] for concept in objects)
+
+
+def test_no_style_is_in_two_parts_and_none_was_pretrained() -> None:
+    sets = [name for part in Part for name in STYLE_SETS[part]]
+    assert len(set(sets)) == len(sets)
+    assert set(sets) == {icon_set.name for icon_set in HELD_OUT_SETS}
+
+
+@pytest.mark.parametrize("part", Part)
+def test_training_and_reference_pictures_are_disjoint(part: Part) -> None:
+    for concept in drawn(part):
+        training = {image.tobytes() for image in concept.training}
+        references = {image.tobytes() for image in concept.references}
+        assert len(training) == len(concept.training) == 5
+        assert len(references) == len(concept.references) >= 7
+        assert not training & references
+
+
+def test_references_of_objects_stand_on_other_backgrounds() -> None:
+    for concept in draw_objects(icons(), Part.TUNING, 5, seed=0):
+        taught = {nearest_background(np.asarray(image)) for image in concept.training}
+        judged = {nearest_background(np.asarray(image)) for image in concept.references}
+        assert taught | judged == set(BACKGROUNDS)
+        assert not taught & judged
+
+
+def test_styles_are_asked_for_known_things_that_they_were_not_taught_with() -> None:
+    known = {picture.name for picture in icons().for_pretraining}
+    for concept in draw_styles(icons(), Part.CONFIRMATION, 3, seed=1):
+        assert len(set(concept.subjects)) == len(concept.references) == 12
+        assert set(concept.subjects) <= known
+
+
+def test_prompts_name_the_token_and_go_round_backgrounds_and_subjects() -> None:
+    an_object, style = draw_objects(icons(), Part.TUNING, 1, 0)[0], draw_styles(icons(), Part.TUNING, 1, 0)[0]
+    asked = an_object.asked("zqa", 24)
+    assert asked[0].prompt == f"a photo of zqa {an_object.class_noun} on a {asked[0].background} background"
+    assert all([one.background for one in asked].count(colour) == 2 for colour in BACKGROUNDS)
+    of_style = style.asked("zqa", 144)
+    assert of_style[0].prompt.startswith("zqa style image of a")
+    assert len({(one.subject, one.background) for one in of_style}) == 144
+
+
+def test_the_same_seed_draws_the_same_and_another_draws_others() -> None:
+    first, again, other = (drawn(Part.SEARCH, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert {c.name for c in first} != {c.name for c in other}
+    assert [c.kind for c in first].count(ConceptKind.OBJECT) == 10
+
+
+def test_a_part_cannot_give_more_than_it_has() -> None:
+    with pytest.raises(ValueError, match="41 concepts were asked for"):
+        draw_objects(icons(), Part.TUNING, ALL + 1, seed=0)

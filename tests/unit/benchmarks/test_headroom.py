@@ -1,0 +1,134 @@
+"""The sweep: runs that are kept and not done again, a budget that holds, and a search that finds what is best."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.domain.training import TrainingOptions
+from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
+from benchmarks.experiments.results import Results
+from benchmarks.experiments.scoring import Scores
+from benchmarks.headroom import tables
+from benchmarks.headroom.crew import Crew, OutOfBudgetError
+from benchmarks.headroom.runs import Run, Trial, gain, perform
+from benchmarks.headroom.search import MODULES, START, sweep
+from benchmarks.progress import bars
+from tests.unit.benchmarks.made_up import icons, studio
+
+CONCEPTS = [*draw_objects(icons(), Part.TUNING, 3, 0), *draw_styles(icons(), Part.TUNING, 1, 0)]
+SETTING = studio().setting
+PICTURES = 8
+
+
+def simulated(trial: Trial) -> Run:
+    """A world in which rank 16, 4e-3 and all modules are best, and more than 300 steps lose the background."""
+    training = trial.training
+    merit, deviation = 0.0, 0.0
+    if training is not None:
+        deviation = 0.15
+        merit = 0.1 - 0.02 * abs(math.log2(training.rank / 16)) - 0.01 * abs(math.log2(training.learning_rate / 4e-3))
+        merit += 0.01 * len(training.adapted_modules or ()) + 1e-4 * training.steps
+    wrong = training is not None and training.steps > 300
+    return Run(
+        setting=SETTING,
+        concept=trial.concept.name,
+        kind=trial.concept.kind,
+        training=training,
+        scores=Scores(
+            identity=tuple(0.3 + merit + (deviation if n % 2 else -deviation) for n in range(PICTURES)),
+            background_right=(not wrong,) * PICTURES,
+        ),
+        final_loss=None,
+        seconds=1.0,
+        threads=1,
+    )
+
+
+class Counted:
+    """A job that counts how often it was done, and may die."""
+
+    def __init__(self, job: Callable[[Trial], Run], dies_at: int | None = None) -> None:
+        self.job, self.dies_at, self.done = job, dies_at, 0
+
+    def __call__(self, trial: Trial) -> Run:
+        if self.done == self.dies_at:
+            raise KeyboardInterrupt
+        self.done += 1
+        return self.job(trial)
+
+
+@contextmanager
+def crew_of(job: Callable[[Trial], Run], path: Path, minutes: float = 10.0) -> Iterator[Crew]:
+    results = Results(path, Run, lambda run: run.key)
+    with ThreadPoolExecutor(1) as executor, bars() as progress:
+        yield Crew(SETTING, results, executor, job, 1, time.monotonic() + 60 * minutes, progress)
+
+
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = Counted(simulated)
+    with crew_of(whole, tmp_path / "whole.jsonl") as crew:
+        expected = sweep(crew, CONCEPTS)
+    path = tmp_path / "killed.jsonl"
+    with pytest.raises(KeyboardInterrupt), crew_of(Counted(simulated, dies_at=17), path) as crew:
+        sweep(crew, CONCEPTS)
+    with path.open("a") as file:
+        file.write('{"setting": {"base": "tor')
+    rest = Counted(simulated)
+    with crew_of(rest, path) as crew:
+        found = sweep(crew, CONCEPTS)
+    assert found == expected
+    assert rest.done == whole.done - 17
+    with crew_of(Counted(simulated, dies_at=0), path) as crew:
+        assert sweep(crew, CONCEPTS) == expected
+
+
+def test_results_of_another_base_are_not_taken_for_this_ones(tmp_path: Path) -> None:
+    trial = Trial(CONCEPTS[0], START)
+    other = SETTING.model_copy(update={"base": "another"})
+    assert trial.key(other) != trial.key(SETTING) == simulated(trial).key
+
+
+def test_no_run_is_begun_after_the_budget(tmp_path: Path) -> None:
+    job = Counted(simulated)
+    with pytest.raises(OutOfBudgetError, match="base"), crew_of(job, tmp_path / "runs.jsonl", minutes=0) as crew:
+        sweep(crew, CONCEPTS)
+    assert job.done == 0
+
+
+def test_the_search_finds_the_best_of_each_stage_and_minds_the_background(tmp_path: Path) -> None:
+    with crew_of(simulated, tmp_path / "runs.jsonl") as crew:
+        found = sweep(crew, CONCEPTS)
+    best = found.finalists[0].training
+    assert (best.rank, best.learning_rate, best.steps) == (16, 4e-3, 300)
+    assert best.adapted_modules == max(MODULES.values(), key=len)
+    assert len(found.finalists[0].gains) == len(CONCEPTS)
+    table = tables.sweep_tables(found)
+    assert "| attention, feed-forward, convolutions | 16 | 0.004 | 300 |" in table
+    assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
+
+
+def test_the_confirmation_counts_what_was_learned() -> None:
+    gains = [gain(simulated(Trial(c, START)), simulated(Trial(c, None))) for c in CONCEPTS]
+    learned = [gain.model_copy(update={"standardised": 1.5}) for gain in gains[1:]]
+    unlearned = gains[0].model_copy(update={"standardised": 1.4, "background": 0.5, "seconds": 61.0})
+    table = tables.confirmation_table([*learned, unlearned])
+    assert "75% (30% to 95%) of 4 concepts" in table
+    assert "Background right: 88%" in table
+    assert "at most 61 s" in table
+
+
+@pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
+def test_a_run_is_the_same_each_time_and_leaves_the_base_alone(concept: Concept) -> None:
+    tiny = studio()
+    training = TrainingOptions(rank=2, steps=3, batch_size=2, learning_rate=1e-2)
+    base, trained, again = (perform(tiny, Trial(concept, t)) for t in (None, training, None))
+    assert base.scores == again.scores
+    assert base.scores.identity != trained.scores.identity
+    assert len(trained.scores.identity) == len(trained.scores.background_right) == 4
+    assert trained.final_loss is not None
+    assert perform(tiny, Trial(concept, training)).scores == trained.scores
