@@ -43,6 +43,7 @@ _STYLE_REFERENCES = 12
 class Asked:
     """One prompt of an evaluation, and what its picture has to keep: the background, and of a style the thing shown."""
 
+    token: str
     prompt: str
     background: str
     subject: str | None
@@ -75,7 +76,7 @@ class Concept:
         turn = number + number // len(self.subjects) if self.subjects else number
         background = colours[turn % len(colours)]
         shown = taught.instance_prompt() if subject is None else f"{taught.phrase()} image of {article(subject)}"
-        return Asked(f"{shown} on {article(background)} background", background, subject)
+        return Asked(taught.token, f"{shown} on {article(background)} background", background, subject)
 
 
 def draw_objects(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:

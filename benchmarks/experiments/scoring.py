@@ -1,45 +1,30 @@
-"""Scores of drawn pictures: whether they show the concept, and whether they kept what else the prompt says."""
+"""Scores of drawn pictures, by the product's judge: do they show the concept, and keep to the rest of the prompt?"""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from PIL import Image
 
 from app.domain.base import Value
 from app.domain.concepts import ConceptKind
+from app.domain.evaluations import Alignment
 from benchmarks.experiments.concepts import Asked, Concept
 from worker.evaluation.encoders.base import Encoder
-from worker.pretraining.colours import nearest_background
+from worker.evaluation.judging import Judge, keeps_to_prompt
+from worker.evaluation.task import Column
+
+Encoders = Mapping[ConceptKind, Encoder]
 
 
 class Scores(Value):
-    """Per picture: the identity score, and whether the background is the one that was asked for."""
+    """Per picture: the mean cosine to the references, and whether the background is the one that was asked for."""
 
     identity: tuple[float, ...]
     background_right: tuple[bool, ...]
 
 
-@dataclass(frozen=True)
-class Encoders:
-    """The encoder that tells objects apart, and the one that tells styles apart."""
-
-    what: Encoder
-    how: Encoder
-
-    def of(self, kind: ConceptKind) -> Encoder:
-        return self.what if kind is ConceptKind.OBJECT else self.how
-
-
-def identity_scores(encoder: Encoder, images: Sequence[Image.Image], references: Sequence[Image.Image]) -> list[float]:
-    """Per image the mean cosine to all references (DreamBooth's DINO score, arXiv 2208.12242)."""
-    cosines = encoder.embed(images) @ encoder.embed(references).T
-    return [float(score) for score in cosines.mean(1)]
-
-
 def score(encoders: Encoders, concept: Concept, asked: Sequence[Asked], images: Sequence[Image.Image]) -> Scores:
     """Score the pictures that were drawn for `asked`, in its order."""
-    identity = identity_scores(encoders.of(concept.kind), images, concept.references)
-    seen = [nearest_background(np.asarray(image)) for image in images]
-    right = tuple(colour == one.background for colour, one in zip(seen, asked, strict=True))
-    return Scores(identity=tuple(identity), background_right=right)
+    column = Column(taught=concept.taught(asked[0].token), learned_at=1, references=concept.references)
+    identity = Judge.of([column], encoders).similarities(images, 0)[:, 0]
+    kept = keeps_to_prompt(Alignment.BACKGROUND, images, [one.prompt for one in asked])
+    return Scores(identity=tuple(identity.tolist()), background_right=tuple(value == 1.0 for value in kept))

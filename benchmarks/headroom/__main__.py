@@ -11,15 +11,16 @@ import typer
 from app.domain.base_models import BaseModelManifest
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
-from benchmarks.experiments.studio import EMBEDDED_BASE, EvaluationProtocol
+from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes
 from benchmarks.headroom import tables
 from benchmarks.headroom.crew import OutOfBudgetError, open_crew
 from benchmarks.headroom.runs import Trial, gain
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
+from worker.evaluation.encoders.base import EncoderError
 
 _RESULTS = Path(__file__).parent / "results"
-_PROTOCOL = EvaluationProtocol()
+_SIZES = Sizes()
 app = typer.Typer(add_completion=False)
 
 Model = Annotated[Path, typer.Option(help="The base model's folder.")]
@@ -42,12 +43,12 @@ def sweep(
 ) -> None:
     """Find the default training options, on the tuning split."""
     pictures = load_icons(work_dir)
-    drawn = draw_objects(pictures, Part.TUNING, objects, _PROTOCOL.draw_seed)
-    styles = draw_styles(pictures, Part.TUNING, 2, _PROTOCOL.draw_seed)
+    drawn = draw_objects(pictures, Part.TUNING, objects, _SIZES.draw_seed)
+    styles = draw_styles(pictures, Part.TUNING, 2, _SIZES.draw_seed)
     # The first few judge every variant: a style is to be among them.
     concepts = [drawn[0], styles[0], *drawn[1:], *styles[1:]]
     crew = open_crew(
-        model, _PROTOCOL, output / "sweep.jsonl", processes=processes, threads=threads, minutes=budget_minutes
+        model, _SIZES, output / "sweep.jsonl", processes=processes, threads=threads, minutes=budget_minutes
     )
     with crew as workers:
         found = search(workers, concepts)
@@ -67,13 +68,13 @@ def confirm(
     """Measure the default training options, on the confirmation split: once, after all tuning."""
     pictures = load_icons(work_dir)
     concepts: list[Concept] = [
-        *draw_objects(pictures, Part.CONFIRMATION, objects, _PROTOCOL.draw_seed),
-        *draw_styles(pictures, Part.CONFIRMATION, 3, _PROTOCOL.draw_seed),
+        *draw_objects(pictures, Part.CONFIRMATION, objects, _SIZES.draw_seed),
+        *draw_styles(pictures, Part.CONFIRMATION, 3, _SIZES.draw_seed),
     ]
     manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
     training = TrainingOptions().overridden(manifest.training_defaults)
     crew = open_crew(
-        model, _PROTOCOL, output / "confirm.jsonl", processes=processes, threads=threads, minutes=budget_minutes
+        model, _SIZES, output / "confirm.jsonl", processes=processes, threads=threads, minutes=budget_minutes
     )
     with crew as workers:
         bases = workers.runs([Trial(concept, None) for concept in concepts], "base")
@@ -90,5 +91,5 @@ def _write(path: Path, table: str) -> None:
 if __name__ == "__main__":
     try:
         app()
-    except (IconsMissingError, OutOfBudgetError) as error:
+    except (EncoderError, IconsMissingError, OutOfBudgetError) as error:
         raise SystemExit(str(error)) from error

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from benchmarks.experiments.laboratory import Laboratory, Setting, Sizes
 from benchmarks.experiments.results import Results
-from benchmarks.experiments.studio import EvaluationProtocol, Setting, Studio
 from benchmarks.headroom.runs import Run, Trial, perform
 from benchmarks.progress import bars
 from worker.models.device import fix_threads
@@ -66,23 +66,23 @@ class Crew:
 
 @contextmanager
 def open_crew(
-    model: Path, protocol: EvaluationProtocol, results: Path, *, processes: int, threads: int, minutes: float
+    model: Path, sizes: Sizes, results: Path, *, processes: int, threads: int, minutes: float
 ) -> Iterator[Crew]:
     """Processes of so many threads each, and the results of earlier calls in that file."""
-    setting = Studio.load(model, protocol).setting
+    setting = Laboratory.load(model, sizes).setting
     kept = Results(results, Run, lambda run: run.key)
-    job = partial(_perform, model, protocol, threads)
+    job = partial(_perform, model, sizes, threads)
     # Forked, a process would share torch's thread pool, which does not survive that.
     executor = ProcessPoolExecutor(processes, get_context("spawn"))
     with executor, bars() as progress:
         yield Crew(setting, kept, executor, job, processes, time.monotonic() + 60 * minutes, progress)
 
 
-def _perform(model: Path, protocol: EvaluationProtocol, threads: int, trial: Trial) -> Run:
+def _perform(model: Path, sizes: Sizes, threads: int, trial: Trial) -> Run:
     fix_threads(threads)
-    return perform(_studio(model, protocol), trial)
+    return perform(_laboratory(model, sizes), trial)
 
 
 @cache
-def _studio(model: Path, protocol: EvaluationProtocol) -> Studio:
-    return Studio.load(model, protocol)
+def _laboratory(model: Path, sizes: Sizes) -> Laboratory:
+    return Laboratory.load(model, sizes)

@@ -12,8 +12,8 @@ from app.domain.strategies import MergeOptions
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Arm, learn
 from benchmarks.experiments.concepts import Concept
+from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.scoring import Scores, score
-from benchmarks.experiments.studio import Setting, Studio
 from benchmarks.statistics import standardised_gain
 from worker.strategies.replay import replay
 
@@ -52,20 +52,20 @@ def _key(setting: Setting, concept: str, training: TrainingOptions | None) -> st
     return hashlib.sha256(f"{setting.model_dump_json()} {concept} {options}".encode()).hexdigest()
 
 
-def perform(studio: Studio, trial: Trial) -> Run:
-    """Learn, draw and score; the studio's base is the same afterwards."""
-    concept, token = trial.concept, studio.manifest.rare_tokens[0]
+def perform(laboratory: Laboratory, trial: Trial) -> Run:
+    """Learn, draw and score; the laboratory's base is the same afterwards."""
+    concept, token = trial.concept, laboratory.manifest.rare_tokens[0]
     learned = None
     if trial.training is not None:
-        learned = learn(studio.base, studio.manifest, concept, token, Arm(MergeOptions(), trial.training))
-    asked = concept.asked(token, studio.protocol.pictures)
-    images = studio.draw(replay(() if learned is None else (learned.link,)).update, asked)
+        learned = learn(laboratory.base, laboratory.manifest, concept, token, Arm(MergeOptions(), trial.training))
+    asked = concept.asked(token, laboratory.sizes.pictures)
+    images = laboratory.draw(replay(() if learned is None else (learned.link,)).update, asked)
     return Run(
-        setting=studio.setting,
+        setting=laboratory.setting,
         concept=concept.name,
         kind=concept.kind,
         training=trial.training,
-        scores=score(studio.encoders, concept, asked, images),
+        scores=score(laboratory.encoders, concept, asked, images),
         final_loss=None if learned is None else learned.final_loss,
         seconds=0.0 if learned is None else round(learned.seconds, 2),
         threads=torch.get_num_threads(),

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from app.domain.base_models import BaseModelManifest, Family
+from app.domain.concepts import ConceptKind
 from benchmarks.experiments.concepts import STYLE_SETS
-from benchmarks.experiments.scoring import Encoders
-from benchmarks.experiments.studio import EvaluationProtocol, Studio
+from benchmarks.experiments.laboratory import Laboratory, Sizes
 from tests.tiny_pipelines import RARE_TOKENS, tiny_base
 from worker.pretraining.captions import SET_NOUNS
 from worker.pretraining.data import Picture, Pictures
@@ -45,11 +45,11 @@ class MiddleColour:
         return normalize(torch.from_numpy(np.stack(middles)) + 1e-3, dim=1)
 
 
-def studio(pictures: int = 4) -> Studio:
+def laboratory(pictures: int = 4) -> Laboratory:
     """The tiny base, and both encoders looking at colours."""
     manifest = BaseModelManifest(name="tiny-sd", family=Family.SD, resolution=64, rare_tokens=RARE_TOKENS)
-    protocol = EvaluationProtocol(pictures=pictures, sampling_steps=2)
-    return Studio(tiny_base(), manifest, Encoders(MiddleColour(), MiddleColour()), protocol)
+    sizes = Sizes(pictures=pictures, sampling_steps=2)
+    return Laboratory(tiny_base(), manifest, dict.fromkeys(ConceptKind, MiddleColour()), sizes)
 
 
 REPOSITORY = Path(__file__).parents[3]

@@ -18,10 +18,10 @@ from benchmarks.headroom.crew import Crew, OutOfBudgetError
 from benchmarks.headroom.runs import Run, Trial, gain, perform
 from benchmarks.headroom.search import MODULES, START, sweep
 from benchmarks.progress import bars
-from tests.unit.benchmarks.made_up import icons, studio
+from tests.unit.benchmarks.made_up import icons, laboratory
 
 CONCEPTS = [*draw_objects(icons(), Part.TUNING, 3, 0), *draw_styles(icons(), Part.TUNING, 1, 0)]
-SETTING = studio().setting
+SETTING = laboratory().setting
 PICTURES = 8
 
 
@@ -124,7 +124,7 @@ def test_the_confirmation_counts_what_was_learned() -> None:
 
 @pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
 def test_a_run_is_the_same_each_time_and_leaves_the_base_alone(concept: Concept) -> None:
-    tiny = studio()
+    tiny = laboratory()
     training = TrainingOptions(rank=2, steps=3, batch_size=2, learning_rate=1e-2)
     base, trained, again = (perform(tiny, Trial(concept, t)) for t in (None, training, None))
     assert base.scores == again.scores

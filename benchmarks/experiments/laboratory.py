@@ -9,6 +9,8 @@ from PIL import Image
 
 from app.domain.base import Value
 from app.domain.base_models import BaseModelManifest, Family
+from app.domain.concepts import ConceptKind
+from app.domain.evaluations import Encoders as EncoderNames
 from benchmarks.drawing import Sampler, Wanted, draw
 from benchmarks.experiments.concepts import Asked
 from benchmarks.experiments.scoring import Encoders
@@ -20,8 +22,8 @@ from worker.models.sd import StableDiffusionBase
 EMBEDDED_BASE = Path(__file__).parents[2] / "base_models" / "icons-64"
 
 
-class EvaluationProtocol(Value):
-    """How versions are judged: pictures per concept, denoising steps of each, and the seed that concepts are drawn by.
+class Sizes(Value):
+    """Pictures per concept, denoising steps of each, and the seed that concepts are drawn by.
 
     Picture n has the noise of seed n, under the base and under every adapter.
     """
@@ -32,38 +34,44 @@ class EvaluationProtocol(Value):
 
 
 class Setting(Value):
-    """What scores are comparable within: one base, one pair of encoders, one protocol."""
+    """What scores are comparable within: one base, one pair of encoders, one size."""
 
     base: str
-    what: str
-    how: str
-    protocol: EvaluationProtocol
+    object_encoder: str
+    style_encoder: str
+    sizes: Sizes
 
 
 @dataclass(frozen=True)
-class Studio:
+class Laboratory:
     """A loaded base, frozen, on the CPU, and what judges its pictures."""
 
     base: StableDiffusionBase
     manifest: BaseModelManifest
     encoders: Encoders
-    protocol: EvaluationProtocol
+    sizes: Sizes
 
     @classmethod
-    def load(cls, model: Path, protocol: EvaluationProtocol) -> "Studio":
+    def load(cls, model: Path, sizes: Sizes) -> "Laboratory":
         base = load_base(Family.SD, str(model), torch.device("cpu"), torch.float32)
         assert isinstance(base, StableDiffusionBase)
         manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
-        return cls(base, manifest, Encoders(load_encoder("icons-64-what"), load_encoder("icons-64-how")), protocol)
+        names = EncoderNames()
+        return cls(base, manifest, {kind: load_encoder(names.of(kind)) for kind in ConceptKind}, sizes)
 
     @property
     def setting(self) -> Setting:
-        what, how = self.encoders.what.fingerprint, self.encoders.how.fingerprint
-        return Setting(base=self.base.fingerprint, what=what, how=how, protocol=self.protocol)
+        judges = {kind: encoder.fingerprint for kind, encoder in self.encoders.items()}
+        return Setting(
+            base=self.base.fingerprint,
+            object_encoder=judges[ConceptKind.OBJECT],
+            style_encoder=judges[ConceptKind.STYLE],
+            sizes=self.sizes,
+        )
 
     def draw(self, update: Update, asked: Sequence[Asked]) -> list[Image.Image]:
         """A picture per prompt by the version that `update` makes of the base, which is untouched afterwards."""
-        sampler = Sampler(self.protocol.sampling_steps, self.manifest.default_guidance_scale)
+        sampler = Sampler(self.sizes.sampling_steps, self.manifest.default_guidance_scale)
         wanted = [Wanted(one.prompt, seed) for seed, one in enumerate(asked)]
         with applied(self.base.denoiser, update):
             return draw(self.base, wanted, sampler)
