@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import transaction
 from app.db.tables import StoredObject, Version
+from app.domain.strategies import first_choice
 from worker.adapters.accumulated import ChainLink, Update
 from worker.adapters.cache import UpdateCache
 from worker.adapters.factors import from_bytes
@@ -22,6 +23,20 @@ def load_chain(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes]) 
     """The strategies and adapters of the version and its ancestors, oldest first; empty for version 0."""
     with transaction(engine) as session:
         versions = _ancestry(session, version_id)
+    return _links(versions, read)
+
+
+def accumulated_update(
+    engine: Engine, version_id: UUID, prompt: str, read: Callable[[UUID], bytes], cache: UpdateCache
+) -> Update:
+    """The version's D for this resolved prompt, from the cache if its chain was replayed lately."""
+    with transaction(engine) as session:
+        chain = _counted(_ancestry(session, version_id), prompt)
+        key = _chain_key(session, chain)
+    return cache.get(key, lambda: replay(_links(chain, read))).update
+
+
+def _links(versions: list[Version], read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
     links = []
     for version in versions:
         assert version.adapter_object_id is not None
@@ -31,11 +46,11 @@ def load_chain(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes]) 
     return tuple(links)
 
 
-def accumulated_update(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes], cache: UpdateCache) -> Update:
-    """The version's D, from the cache if its chain was replayed lately."""
-    with transaction(engine) as session:
-        key = _chain_key(session, _ancestry(session, version_id))
-    return cache.get(key, lambda: replay(load_chain(engine, version_id, read))).update
+def _counted(chain: list[Version], prompt: str) -> list[Version]:
+    """The chain without the versions among which the prompt chooses and which it does not name (`isolated`)."""
+    first = first_choice([version.strategy for version in chain if version.strategy is not None])
+    named = [version for version in chain[first:] if version.taught is None or version.taught.is_named_in(prompt)]
+    return [*chain[:first], *named]
 
 
 def _ancestry(session: Session, version_id: UUID) -> list[Version]:

@@ -41,9 +41,10 @@ def run(context: JobContext, params: GenerateParams) -> None:
         version = session.get_one(Version, generation.version_id)
         adapter = session.get(StoredObject, version.adapter_object_id) if version.adapter_object_id else None
     base, manifest = context.bases.get(context.job.base_model)
-    update = accumulated_update(context.engine, version.id, context.objects.get, context.updates)
+    prompt = generation.resolved_prompt
+    update = accumulated_update(context.engine, version.id, prompt, context.objects.get, context.updates)
     request = GenerationRequest(
-        prompt=generation.resolved_prompt,
+        prompt=prompt,
         negative_prompt=generation.negative_prompt,
         num_images=generation.num_images,
         seed=generation.seed,

@@ -30,6 +30,11 @@ class Family(StrEnum):
     SD = "sd"
     SDXL = "sdxl"
 
+    @property
+    def denoiser(self) -> str:
+        """The pipeline's component that is adapted: what every name in an exported adapter begins with."""
+        return "unet"
+
 
 class BaseModelManifest(Value):
     """What is known of a base model; the embedded one carries it as `palimpsest.json` beside its weights."""

@@ -40,6 +40,10 @@ class TaughtConcept(Value):
         """The prompt that training shows with each of the concept's images (DreamBooth, arXiv 2208.12242)."""
         return f"a photo of {self.phrase()}" if self.kind is ConceptKind.OBJECT else f"{self.phrase()} image"
 
+    def is_named_in(self, resolved_prompt: str) -> bool:
+        """Whether a prompt, its `<name>`s replaced, speaks of this concept: whether it holds the token, as a word."""
+        return re.search(rf"(?<!\w){re.escape(self.token)}(?!\w)", resolved_prompt, re.IGNORECASE) is not None
+
 
 _REFERENCE = re.compile(r"\\<|<([^<>]*)>")
 

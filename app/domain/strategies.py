@@ -3,6 +3,7 @@
 The mathematics is in docs/strategies.md; the paper is arXiv 2410.04891.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -21,11 +22,16 @@ class StrategyInfo(Value):
 
 
 class Fold(StrEnum):
-    """What a version's update does to the chain's, where that can be told in factors; exports go by it."""
+    """What a version's update does to the chain's; exports and drawing go by it.
+
+    `choose`: it is added for prompts that name the version's concept, and for them alone, until another strategy builds
+    on all of them.
+    """
 
     ADD = "add"
     REPLACE = "replace"
     SELECT = "select"
+    CHOOSE = "choose"
 
 
 class NaiveOptions(Value):
@@ -189,6 +195,20 @@ class NullSpaceOptions(Value):
     fold: ClassVar[Fold] = Fold.ADD
 
 
+class IsolatedOptions(Value):
+    """One adapter for each concept, all trained from the base, used as a prompt names them."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="Train each concept from the base, apart from all others, and draw with those that the prompt names.",
+        source="arXiv 2208.12242 with arXiv 2106.09685: one DreamBooth LoRA for each concept. Outside the regime of "
+        "arXiv 2410.04891, since it keeps every adapter: the upper bound for retention",
+        cost="That of plain LoRA training.",
+    )
+    name: Literal["isolated"] = "isolated"
+    fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.CHOOSE
+
+
 StrategyOptions = (
     NaiveOptions
     | MergeOptions
@@ -197,6 +217,7 @@ StrategyOptions = (
     | CLoraOptions
     | SelfReplayOptions
     | NullSpaceOptions
+    | IsolatedOptions
 )
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
 
@@ -220,3 +241,11 @@ def changed_within_run(
 def _meant(training: TrainingOptions, name: str) -> object:
     """What the option comes to: an alpha that is left out is the rank."""
     return training.scale * training.rank if name == "alpha" else getattr(training, name)
+
+
+def first_choice(chain: Sequence[StrategyOptions]) -> int:
+    """From which link of the chain (oldest first) on prompts choose which count; its length if they choose none."""
+    first = len(chain)
+    while first > 0 and chain[first - 1].fold is Fold.CHOOSE:
+        first -= 1
+    return first

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
-from app.db.tables import StoredObject, Version
-from app.domain.errors import ConflictError, NotFoundError
-from app.domain.strategies import StrategyOptions
-from app.services.adapter_export import AdapterFormat, Link, export_adapter
+from app.db.tables import BaseModelRow, Lineage, StoredObject, Version
+from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.domain.strategies import StrategyOptions, first_choice
+from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_folding import Link
 from app.services.context import Services
 from app.services.lineages import get_lineage
 
@@ -51,27 +52,37 @@ class ExportPlan:
 
     links: Sequence[tuple[StrategyOptions, StoredObject]]
     about: Mapping[str, str]
-    kind: AdapterFormat
+    export: Export
 
     def digest(self) -> str:
         """The sha256 of all that the export is a function of; known before anything is read."""
         parts = [f"{strategy.model_dump_json()} {row.sha256}" for strategy, row in self.links]
-        return hashlib.sha256("\n".join([self.kind.value, *self.about.values(), *parts]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([repr(self.export), *self.about.values(), *parts]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which adapter is asked for: whose names it is to have, of which rank at most, and which concept alone."""
+
+    kind: AdapterFormat
+    max_rank: int | None = None
+    concept: str | None = None
 
 
 async def plan_export(
-    session: AsyncSession, user_id: UUID, lineage_id: UUID, number: int, kind: AdapterFormat
+    session: AsyncSession, user_id: UUID, lineage_id: UUID, number: int, wanted: Wanted
 ) -> ExportPlan:
     """Where the adapters of a version and its ancestors are.
 
     Raises:
         NotFoundError: the user has no such lineage, or it has no such version.
         ConflictError: version 0, which has no adapter.
+        InvalidInputError: a concept is asked for that the version has no adapter of its own for; or none, of several.
     """
     version, _, _ = await get_version(session, user_id, lineage_id, number)
     if number == 0:
         raise ConflictError("Version 0 is the base model itself; it has no adapter.")
-    chain = await ancestry(session, version.id)
+    chain = _chosen(await ancestry(session, version.id), wanted.concept)
     ids = [link.adapter_object_id for link in chain]
     objects = {row.id: row for row in await session.scalars(select(StoredObject).where(StoredObject.id.in_(ids)))}
     links = [
@@ -80,24 +91,44 @@ async def plan_export(
         if link.strategy is not None and link.adapter_object_id is not None
     ]
     taught = [link.taught for link in chain if link.taught is not None]
+    base = await session.get_one(BaseModelRow, (await session.get_one(Lineage, lineage_id)).base_model)
     about = {
         "lineage_id": str(lineage_id),
         "version": str(number),
         "concepts": ", ".join(f"<{concept.name}> = {concept.phrase()}" for concept in taught),
     }
-    return ExportPlan(links, about, kind)
+    return ExportPlan(links, about, Export(wanted.kind, base.manifest.family.denoiser, wanted.max_rank))
+
+
+def _chosen(ancestry: Sequence[Version], concept: str | None) -> list[Version]:
+    """The versions that the adapter is made of: of those that each stand for their concept alone, the one asked for."""
+    chain = [version for version in ancestry if version.strategy is not None]
+    first = first_choice([version.strategy for version in chain if version.strategy is not None])
+    apart = {version.taught.name: version for version in chain[first:] if version.taught is not None}
+    known = ", ".join(apart)
+    if concept is None and len(apart) > 1:
+        raise _concept_fault(f"This version has an adapter for each concept: {known}. Say which.", "needed")
+    if concept is not None and not apart:
+        raise _concept_fault("This version has one adapter for all of its concepts.", "only for strategy isolated")
+    if concept is not None and concept not in apart:
+        raise _concept_fault(f"This version has no adapter for {concept}; it has: {known}.", "unknown")
+    return chain if concept is None else [*chain[:first], apart[concept]]
+
+
+def _concept_fault(detail: str, message: str) -> InvalidInputError:
+    return InvalidInputError(detail, (Fault(field="concept", message=message),))
 
 
 async def export_version(services: Services, plan: ExportPlan) -> bytes:
     """The whole version as one safetensors file: everything learned up to it, not its last task alone.
 
     Raises:
-        ConflictError: the version's update is no product of factors.
+        InvalidInputError: the version's update is no product of factors, and no rank was asked for.
         StorageError: S3 failed.
     """
 
     def read_and_fold() -> bytes:
         links = [Link(strategy, services.store.get(row)) for strategy, row in plan.links]
-        return export_adapter(links, plan.kind, plan.about)
+        return export_adapter(links, plan.export, plan.about)
 
     return await to_thread.run_sync(read_and_fold, limiter=services.export_slot)

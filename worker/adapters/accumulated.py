@@ -37,8 +37,8 @@ class ChainLink:
 class LineageState:
     """What a task may see of its parent version: D, the last task's link, and what single strategies need beside them.
 
-    A *run* is a stretch of versions that train one adapter on and on (`naive`); `run_start` is version b, where the
-    run that the last link belongs to began. A strategy whose every task starts an adapter of its own leaves it None.
+    A *run* is a stretch of versions of a strategy all of whose tasks start over the same version b (`naive`,
+    `isolated`); `run_start` is b. A strategy whose every task starts over its parent leaves it None.
 
     `sum_of_a` is the sum of the A's (r x d_in) of all adapters that D is made of, for the basis `reference` of
     `orthogonal_merge`. It is None for a module whose A's are not all of one rank.
@@ -51,6 +51,11 @@ class LineageState:
     run_start: "LineageState | None" = None
     sum_of_a: Mapping[str, Tensor | None] = field(default_factory=dict)
     terms: Mapping[str, tuple[Adapter, ...] | None] = field(default_factory=dict)
+
+    def where_run_began(self, strategy: str) -> "LineageState":
+        """Version b of this strategy's run that the last link belongs to; this version if it belongs to none."""
+        is_running = self.last is not None and self.last.strategy.name == strategy
+        return self.run_start if is_running and self.run_start is not None else self
 
     def plus(self, link: ChainLink) -> "LineageState":
         """The state of a version whose D is this one's and its own adapter's update."""

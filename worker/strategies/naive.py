@@ -27,11 +27,11 @@ class Naive:
         if running is None:
             return Start(parent.update, task.fresh_factors())
         _refuse_another_shape(running, task.shapes, task.training)
-        return Start(_run_start(parent).update, dict(running.modules))
+        return Start(parent.where_run_began(self.options.name).update, dict(running.modules))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_b + s B A`."""
-        beneath = _run_start(parent)
+        beneath = parent.where_run_began(self.options.name)
         return replace(beneath.plus(ChainLink(self.options, adapter)), run_start=beneath)
 
 
@@ -39,12 +39,6 @@ def _running_adapter(parent: LineageState) -> Adapter | None:
     if parent.last is not None and isinstance(parent.last.strategy, NaiveOptions):
         return parent.last.adapter
     return None
-
-
-def _run_start(parent: LineageState) -> LineageState:
-    if _running_adapter(parent) is None or parent.run_start is None:
-        return parent
-    return parent.run_start
 
 
 def _refuse_another_shape(running: Adapter, shapes: Shapes, training: TrainingOptions) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from app.domain.strategies import StrategyOptions
 from worker.strategies.base import Strategy
 from worker.strategies.c_lora import CLora
+from worker.strategies.isolated import Isolated
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
@@ -22,6 +23,7 @@ ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
     "c_lora": CLora,
     "self_replay": SelfReplay,
     "null_space": NullSpace,
+    "isolated": Isolated,
 }
 
 

@@ -61,10 +61,24 @@ async def download_adapter(
     kind: Annotated[
         AdapterFormat, Query(alias="format", description="Whose names the tensors have.")
     ] = AdapterFormat.DIFFUSERS,
+    max_rank: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=4096,
+            description="Write the nearest LoRA of at most this rank, and its error in the metadata. Left out: the "
+            "version exactly; after strategy magnitude, whose updates are of full rank, it is needed.",
+        ),
+    ] = None,
+    concept: Annotated[
+        str | None,
+        Query(max_length=64, description="The name of one concept of a version that has an adapter for each."),
+    ] = None,
 ) -> Response:
     """Download a version's adapter: its whole ancestry folded into one LoRA of scale 1."""
+    wanted = versions.Wanted(kind, max_rank, concept)
     async with open_work(services) as work:
-        plan = await versions.plan_export(work.session, caller.id, lineage_id, number, kind)
+        plan = await versions.plan_export(work.session, caller.id, lineage_id, number, wanted)
     headers = {
         "ETag": f'"{plan.digest()}"',
         "Content-Disposition": f'attachment; filename="{lineage_id}-v{number}-{kind.value}.safetensors"',

@@ -61,6 +61,44 @@ def test_a_naive_export_is_the_last_adapter(server: Server, client: httpx.Client
     assert again.status_code == 304
 
 
+def test_a_magnitude_export_is_the_nearest_of_the_rank_asked_for(server: Server, client: httpx.Client) -> None:
+    path = f"/v1/lineages/{taught(server, client, 'magnitude')}/versions/2/adapter"
+    refused = client.get(path)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "max_rank"
+    full, low = client.get(f"{path}?max_rank=64"), client.get(f"{path}?max_rank=2")
+    assert full.headers["ETag"] != low.headers["ETag"]
+    for module in MODULES:
+        pair = load(full.content)
+        found = pair[f"unet.{module}.lora_B.weight"] @ pair[f"unet.{module}.lora_A.weight"]
+        one, two = delta(0, module), delta(1, module)
+        np.testing.assert_allclose(found, np.where(abs(two) >= abs(one), two, one), atol=1e-4)
+        assert load(low.content)[f"unet.{module}.lora_A.weight"].shape[0] == 2
+    assert client.get(f"{path}?max_rank=0").status_code == 422
+
+
+def test_isolated_concepts_are_exported_one_by_one(server: Server, client: httpx.Client) -> None:
+    lineage = taught(server, client, "isolated")
+    path = f"/v1/lineages/{lineage}/versions/2/adapter"
+    for seed, name in enumerate(("rex", "ink")):
+        tensors = load(client.get(f"{path}?concept={name}").content)
+        for module in MODULES:
+            product = tensors[f"unet.{module}.lora_B.weight"] @ tensors[f"unet.{module}.lora_A.weight"]
+            np.testing.assert_allclose(product, delta(seed, module), atol=1e-5)
+    for query in ("", "?concept=max"):
+        answer = client.get(path + query)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "concept"
+        assert "rex, ink" in answer.json()["detail"]
+    assert client.get(f"/v1/lineages/{lineage}/versions/1/adapter").status_code == 200
+
+
+def test_a_merged_version_has_no_adapter_of_one_concept(server: Server, client: httpx.Client) -> None:
+    answer = client.get(f"/v1/lineages/{taught(server, client, 'merge')}/versions/2/adapter?concept=rex")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0] == {"field": "concept", "message": "only for strategy isolated"}
+
+
 def test_what_has_no_adapter(client: httpx.Client) -> None:
     lineage = new_lineage(client)
     assert client.get(f"/v1/lineages/{lineage}/versions/0/adapter").status_code == 409

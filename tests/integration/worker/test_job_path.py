@@ -15,6 +15,7 @@ from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
 from app.domain.strategies import (
     CLoraOptions,
+    IsolatedOptions,
     MagnitudeOptions,
     MergeOptions,
     NaiveOptions,
@@ -110,6 +111,27 @@ def test_versions_draw_differently_and_the_base_is_left_as_it_was(world: World) 
     before, taught, after = (world.pictures(job_id)[0].tobytes() for job_id in jobs)
     assert before == after
     assert before != taught
+
+
+def test_isolated_versions_draw_with_the_concepts_that_the_prompt_names(world: World) -> None:
+    lineage_id = world.lineage(IsolatedOptions())
+    for name in ("dog", "vase"):
+        world.train(lineage_id, name)
+    runner = world.runner()
+    runner.run_until_idle(KINDS)
+    dog, vase = (world.version(lineage_id, number).taught for number in (1, 2))
+    assert dog is not None
+    assert vase is not None
+    plain, dogs, both = "a photo", dog.instance_prompt(), f"{dog.phrase()} and {vase.phrase()}"
+    asked = [(0, plain), (2, plain), (1, dogs), (2, dogs), (1, both), (2, both)]
+    jobs = [world.generate(lineage_id, number, prompt) for number, prompt in asked]
+    runner.run_until_idle(KINDS)
+    of_base, unnamed, first, second, one_of_both, both_of_both = (
+        world.pictures(job_id)[0].tobytes() for job_id in jobs
+    )
+    assert unnamed == of_base
+    assert second == first
+    assert one_of_both != both_of_both
 
 
 def test_a_lineages_jobs_run_first_in_first_out_also_during_a_backoff(world: World) -> None:

@@ -10,7 +10,8 @@ from safetensors.numpy import load, save
 
 from app.domain.errors import StorageError
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
-from app.services.adapter_export import AdapterFormat, Link, export_adapter
+from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_folding import Link
 
 MERGE, NAIVE = MergeOptions(), NaiveOptions()
 SHAPES = {"down.0.to_q": (6, 5), "down.0.to_out.0": (4, 7)}
@@ -79,7 +80,7 @@ def test_an_export_is_the_accumulated_update(
         task(seed, strategy, rank=2 + seed, scale=0.5 + seed, modules=list(SHAPES))
         for seed, strategy in enumerate(chain)
     ]
-    data = export_adapter([link for link, _ in tasks], kind, {})
+    data = export_adapter([link for link, _ in tasks], Export(kind), {})
     expected = accumulated([tasks[number][1] for number in kept])
     found = products(data, kind)
     assert found.keys() == expected.keys()
@@ -89,7 +90,7 @@ def test_an_export_is_the_accumulated_update(
 
 def test_tasks_may_adapt_different_modules() -> None:
     tasks = [task(0, MERGE, 2, 1.0, ["down.0.to_q"]), task(1, MERGE, 3, 1.0, ["down.0.to_out.0"])]
-    found = products(export_adapter([link for link, _ in tasks], AdapterFormat.DIFFUSERS, {}), AdapterFormat.DIFFUSERS)
+    found = products(export_adapter([link for link, _ in tasks], Export(), {}), AdapterFormat.DIFFUSERS)
     for name, delta in accumulated([update for _, update in tasks]).items():
         np.testing.assert_allclose(found[name], delta, rtol=1e-5, atol=1e-5)
 
@@ -97,8 +98,8 @@ def test_tasks_may_adapt_different_modules() -> None:
 def test_the_same_chain_gives_the_same_bytes_and_says_what_it_is() -> None:
     links = [task(seed, MERGE, 2, 1.0, list(SHAPES))[0] for seed in range(2)]
     about = {"version": "2", "lineage_id": "x", "concepts": "<rex>"}
-    data = export_adapter(links, AdapterFormat.DIFFUSERS, about)
-    assert data == export_adapter(links, AdapterFormat.DIFFUSERS, dict(reversed(about.items())))
+    data = export_adapter(links, Export(), about)
+    assert data == export_adapter(links, Export(), dict(reversed(about.items())))
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert json.loads(header["__metadata__"]["palimpsest"]) == about
 
@@ -109,4 +110,4 @@ def test_what_no_worker_wrote_is_refused() -> None:
     without_pair = save({"unet.x.lora_A.weight": a}, metadata={"scale": "1.0"})
     for data in (without_scale, without_pair, b"", b"no safetensors at all"):
         with pytest.raises(StorageError):
-            export_adapter([Link(MERGE, data)], AdapterFormat.DIFFUSERS, {})
+            export_adapter([Link(MERGE, data)], Export(), {})

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from app.domain.strategies import MergeOptions
-from app.services.adapter_export import AdapterFormat, Link, export_adapter
+from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_sd
 from worker.adapters.accumulated import added, applied
 from worker.adapters.factors import Adapter, Factors, to_bytes
@@ -30,7 +31,7 @@ def test_diffusers_loads_an_export(kind: AdapterFormat, names: tuple[str, ...], 
         base = pipe.unet(**inputs).sample
 
     links = [Link(MergeOptions(), to_bytes(adapter, {})) for adapter in adapters]
-    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, kind, {"version": "2"}))
+    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind), {"version": "2"}))
     pipe.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
     with torch.no_grad():
         found = pipe.unet(**inputs).sample

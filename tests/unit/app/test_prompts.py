@@ -36,3 +36,18 @@ def test_what_is_inserted_is_not_read_again() -> None:
 def test_an_unknown_name_lists_the_known(prompt: str) -> None:
     with pytest.raises(UnknownConceptError, match="knows: <rex>, <ink>"):
         resolve_prompt(prompt, (REX, INK))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_named"),
+    [
+        ("a photo of zvx dog", True),
+        ("zvx", True),
+        ("(ZVX), a dog", True),
+        ("a photo of a dog", False),
+        ("zvxs and azvx", False),
+        ("", False),
+    ],
+)
+def test_a_prompt_names_a_concept_by_its_token_as_a_word(prompt: str, is_named: bool) -> None:
+    assert REX.is_named_in(prompt) is is_named

@@ -1,33 +1,92 @@
 """The adapter that a version is exported as computes the version's D, whatever strategies its chain has."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from app.domain.errors import ConflictError
-from app.domain.strategies import MagnitudeOptions
-from app.services.adapter_export import AdapterFormat, Link, export_adapter
+from app.domain.errors import InvalidInputError
+from app.domain.strategies import MagnitudeOptions, MergeOptions
+from app.services.adapter_export import Export, export_adapter
+from app.services.adapter_folding import Link
+from tests.unit.adapters.oracle import random_adapter
 from tests.unit.strategies.chains import Chain, chains
-from worker.adapters.factors import to_bytes
+from worker.adapters.accumulated import ChainLink
+from worker.adapters.factors import Adapter, to_bytes
 from worker.strategies.replay import replay
 
 
-def exported(chain: Chain) -> bytes:
+def exported(chain: Chain, max_rank: int | None = None) -> bytes:
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain.links]
-    return export_adapter(links, AdapterFormat.DIFFUSERS, {})
+    return export_adapter(links, Export(max_rank=max_rank), {})
+
+
+def product(tensors: dict[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = tensors[f"unet.{name}.lora_B.weight"] @ tensors[f"unet.{name}.lora_A.weight"]
+    return found
 
 
 @given(chains(min_size=1))
 def test_an_export_is_exact_or_refused(chain: Chain) -> None:
     """Only `magnitude` over earlier updates has no factors; a first task of it has its own."""
     if any(isinstance(link.strategy, MagnitudeOptions) for link in chain.links[1:]):
-        with pytest.raises(ConflictError, match="strategy magnitude selects weight by weight"):
+        with pytest.raises(InvalidInputError, match="Strategy magnitude selects") as e:
             exported(chain)
+        assert [fault.field for fault in e.value.faults] == ["max_rank"]
         return
     tensors = load(exported(chain))
     update = replay(chain.links).update
     assert {key.split(".lora_")[0] for key in tensors} == {f"unet.{name}" for name in update}
     for name, d in update.items():
-        product = tensors[f"unet.{name}.lora_B.weight"] @ tensors[f"unet.{name}.lora_A.weight"]
-        np.testing.assert_allclose(product, d.numpy(), rtol=1e-4, atol=1e-5 * chain.largest(name))
+        np.testing.assert_allclose(product(tensors, name), d.numpy(), rtol=1e-4, atol=1e-5 * chain.largest(name))
+
+
+@given(chains(min_size=1), st.integers(1, 12))
+def test_an_export_of_a_lower_rank_is_the_nearest_there_is_and_tells_how_near(chain: Chain, rank: int) -> None:
+    data = exported(chain, rank)
+    tensors, update = load(data), replay(chain.links).update
+    total = missed = 0.0
+    for name, d in update.items():
+        values = np.linalg.svd(d.double().numpy(), compute_uv=False)
+        largest = chain.largest(name) * max(d.shape)
+        assert tensors[f"unet.{name}.lora_A.weight"].shape[0] <= rank
+        error = np.linalg.norm(product(tensors, name) - d.numpy())
+        assert error == pytest.approx(np.linalg.norm(values[rank:]), rel=1e-3, abs=1e-5 * largest)
+        total, missed = total + np.square(values).sum(), missed + np.square(values[rank:]).sum()
+    about = metadata(data)
+    assert about["max_rank"] == str(rank)
+    if total > 0:
+        assert float(about["energy_captured"]) == pytest.approx(1 - missed / total, abs=1e-4)
+        assert float(about["relative_error"]) == pytest.approx(np.sqrt(missed / total), abs=1e-2)
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    about: dict[str, str] = json.loads(header["__metadata__"]["palimpsest"])
+    return about
+
+
+def test_a_rank_that_is_high_enough_leaves_nothing_out() -> None:
+    """Also of a convolution, whose factors keep their kernel's dimensions."""
+    shapes = {"conv": (6, 4 * 3 * 3)}
+    adapters = [random_adapter(shapes, 2, 0.5, seed) for seed in range(2)]
+    kept = [Adapter(0.5, {"conv": replace(a.modules["conv"], kernel=(3, 3))}) for a in adapters]
+    for strategy in (MergeOptions(), MagnitudeOptions()):
+        links = [Link(strategy, to_bytes(adapter, {})) for adapter in kept]
+        tensors = load(export_adapter(links, Export(max_rank=6), {}))
+        a, b = tensors["unet.conv.lora_A.weight"], tensors["unet.conv.lora_B.weight"]
+        assert a.shape[1:] == (4, 3, 3)
+        assert b.shape[2:] == (1, 1)
+        d = replay([ChainLink(strategy, adapter) for adapter in kept]).update["conv"]
+        np.testing.assert_allclose(b[:, :, 0, 0] @ a.reshape(len(a), -1), d, atol=1e-5)
+
+
+def test_another_denoisers_names_begin_with_its_own() -> None:
+    data = to_bytes(random_adapter({"blocks.0.to_q": (4, 5)}, 2, 1.0, 0), {})
+    tensors = load(export_adapter([Link(MergeOptions(), data)], Export(denoiser="transformer"), {}))
+    assert {key.split(".blocks")[0] for key in tensors} == {"transformer"}

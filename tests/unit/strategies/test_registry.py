@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.domain.strategies import STRATEGIES, AnyStrategy, Fold
+from app.domain.strategies import STRATEGIES, AnyStrategy, Fold, IsolatedOptions, MergeOptions, first_choice
 from worker.strategies.registry import ALGORITHMS, strategy_of
 
 DOCS = Path(__file__).parents[3] / "docs" / "strategies.md"
@@ -41,6 +41,15 @@ def test_it_describes_itself(name: str) -> None:
         assert re.fullmatch(r"[A-Z].{20,}\.", text)
     assert isinstance(options.fold, Fold)
     assert isinstance(options.fixed_within_run, tuple)
+
+
+def test_prompts_choose_among_the_last_run_of_isolated_versions() -> None:
+    merge, isolated = MergeOptions(), IsolatedOptions()
+    assert first_choice([]) == 0
+    assert first_choice([merge, merge]) == 2
+    assert first_choice([isolated, isolated]) == 0
+    assert first_choice([isolated, merge, isolated, isolated]) == 2
+    assert first_choice([isolated, merge]) == 2
 
 
 def is_bounded(option: dict[str, Any]) -> bool:

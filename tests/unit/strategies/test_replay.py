@@ -9,9 +9,11 @@ from hypothesis import given
 
 from app.domain.strategies import (
     CLoraOptions,
+    IsolatedOptions,
     MagnitudeOptions,
     MergeOptions,
     NaiveOptions,
+    NullSpaceOptions,
     OrthogonalMergeOptions,
     SelfReplayOptions,
     StrategyOptions,
@@ -24,6 +26,7 @@ from worker.strategies.replay import replay
 
 NAIVE, MERGE, ORTHOGONAL, MAGNITUDE = NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions()
 C_LORA, SELF_REPLAY = CLoraOptions(), SelfReplayOptions()
+NULL_SPACE, ISOLATED = NullSpaceOptions(), IsolatedOptions()
 SHAPES = {"to_q": (5, 7), "to_out.0": (3, 12)}
 
 
@@ -82,6 +85,7 @@ def chain_of(*strategies: StrategyOptions) -> list[ChainLink]:
         ((ORTHOGONAL, ORTHOGONAL, MERGE), {0, 1, 2}),
         ((MAGNITUDE, ORTHOGONAL, NAIVE, NAIVE), {0, 1, 3}),
         ((C_LORA, SELF_REPLAY, NAIVE, C_LORA), {0, 1, 2, 3}),
+        ((NULL_SPACE, ISOLATED, ISOLATED, NAIVE, NAIVE), {0, 1, 2, 4}),
     ],
 )
 def test_which_adapters_count(strategies: tuple[StrategyOptions, ...], counted: set[int]) -> None:
@@ -115,7 +119,7 @@ def test_magnitude_keeps_what_is_larger() -> None:
         assert all(torch.equal(update[name], large.delta(name)) for name in SHAPES)
 
 
-@pytest.mark.parametrize("strategy", [MERGE, ORTHOGONAL, MAGNITUDE, C_LORA, SELF_REPLAY])
+@pytest.mark.parametrize("strategy", [MERGE, ORTHOGONAL, MAGNITUDE, C_LORA, SELF_REPLAY, NULL_SPACE, ISOLATED])
 def test_the_first_version_is_the_same_for_all(strategy: StrategyOptions) -> None:
     adapter = random_adapter(SHAPES, 2, 0.7, seed=0)
     update = replay([ChainLink(strategy, adapter)]).update

@@ -7,12 +7,14 @@ import torch
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import (
     CLoraOptions,
+    IsolatedOptions,
     MagnitudeOptions,
     MergeOptions,
     NaiveOptions,
     OrthogonalBasis,
     OrthogonalMergeOptions,
     SelfReplayOptions,
+    StrategyOptions,
 )
 from app.domain.training import TrainingOptions
 from tests.unit.adapters.oracle import delta, random_adapter
@@ -20,6 +22,7 @@ from tests.unit.strategies.settings import a_new_task
 from worker.adapters.accumulated import BASE_STATE, ChainLink
 from worker.strategies.base import Start, Strategy
 from worker.strategies.c_lora import CLora
+from worker.strategies.isolated import Isolated
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
 from worker.strategies.naive import Naive
@@ -30,11 +33,12 @@ from worker.strategies.self_replay import SelfReplay
 SHAPES = {"to_q": (40, 600), "to_k": (30, 500)}
 TRAINING = TrainingOptions(rank=4)
 NAIVE, MERGE, MAGNITUDE = Naive(NaiveOptions()), Merge(MergeOptions()), Magnitude(MagnitudeOptions())
+ISOLATED = Isolated(IsolatedOptions())
 WITH_EXTRA_LOSS = [CLora(CLoraOptions()), SelfReplay(SelfReplayOptions())]
 ORTHOGONAL = [OrthogonalMerge(OrthogonalMergeOptions(basis=basis, freeze_a=True)) for basis in OrthogonalBasis]
 
 
-def link(options: NaiveOptions | MergeOptions, seed: int, rank: int = 4, scale: float = 1.0) -> ChainLink:
+def link(options: StrategyOptions, seed: int, rank: int = 4, scale: float = 1.0) -> ChainLink:
     return ChainLink(options, random_adapter(SHAPES, rank, scale, seed))
 
 
@@ -62,7 +66,7 @@ def test_from_the_base_a_is_gaussian_with_deviation_one_over_rank_and_b_is_zero(
         assert torch.equal(factors.b, torch.zeros(d_out, 4))
 
 
-@pytest.mark.parametrize("strategy", [NAIVE, MAGNITUDE, *ORTHOGONAL, *WITH_EXTRA_LOSS])
+@pytest.mark.parametrize("strategy", [NAIVE, MAGNITUDE, ISOLATED, *ORTHOGONAL, *WITH_EXTRA_LOSS])
 def test_the_first_task_is_the_same_for_all(strategy: Strategy) -> None:
     begun = start(strategy)
     assert same_factors(begun, start(MERGE))
@@ -105,6 +109,23 @@ def test_naive_after_merge_begins_a_run_over_all_before() -> None:
     begun = start(NAIVE, *chain)
     assert same_factors(begun, start(MERGE))
     assert set(begun.beneath) == set(SHAPES)
+
+
+def test_isolated_starts_from_the_base_however_much_its_run_has_learned() -> None:
+    assert start(ISOLATED, link(IsolatedOptions(), 0), link(IsolatedOptions(), 1)).beneath == {}
+    chain = (link(MergeOptions(), 0), link(IsolatedOptions(), 1), link(IsolatedOptions(), 2))
+    begun = start(ISOLATED, *chain)
+    assert same_factors(begun, start(MERGE))
+    for name in SHAPES:
+        np.testing.assert_allclose(begun.beneath[name].numpy(), delta(chain[0].adapter, name), rtol=1e-4, atol=1e-4)
+
+
+def test_merge_builds_on_all_that_was_isolated() -> None:
+    chain = (link(IsolatedOptions(), 0), link(IsolatedOptions(), 1))
+    begun = start(MERGE, *chain)
+    for name in SHAPES:
+        expected = sum(delta(one.adapter, name) for one in chain)
+        np.testing.assert_allclose(begun.beneath[name].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_an_untrained_naive_continuation_changes_nothing() -> None:

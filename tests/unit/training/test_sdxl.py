@@ -9,7 +9,8 @@ import torch
 from app.domain.base_models import Family
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
 from app.domain.training import TrainingOptions
-from app.services.adapter_export import AdapterFormat, Link, export_adapter
+from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_folding import Link
 from tests.tiny_pipelines import PredictionType
 from tests.tiny_sdxl import tiny_sdxl, tiny_sdxl_base, write_tiny_sdxl
 from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, fixed_loss, same_weights, weights_of
@@ -108,7 +109,7 @@ def test_diffusers_draws_the_same_from_an_export(
 ) -> None:
     chain = teach(strategy, 2, with_options(learning_rate=0.1))
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain]
-    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, kind, {}))
+    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind), {}))
     pipeline = tiny_sdxl()
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")

@@ -1,0 +1,165 @@
+"""From a chain of stored adapters to one pair of factors for each module.
+
+Each stored adapter has the factors A (r x d_in) and B (d_out x r) of the modules it adapts, and a scale s beside them.
+A sum of updates is one product of concatenated factors, exactly: `s1 B1 A1 + s2 B2 A2 = [s1 B1, s2 B2] [A1; A2]`. What
+is to have a lower rank, or is no sum, becomes the best product of that rank there is (Eckart and Young, 1936).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from app.domain.errors import Fault, InvalidInputError, StorageError
+from app.domain.strategies import Fold, StrategyOptions
+
+Array = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+# Of stored adapters, whatever the family of their base.
+_PREFIX = "unet."
+A, B = ".lora_A.weight", ".lora_B.weight"
+_LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Link:
+    """One version of a chain: how it was learned, and its adapter's bytes."""
+
+    strategy: StrategyOptions
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors of one module, with the scale folded into `b`; a convolution's have its kernel's four dimensions."""
+
+    a: Array
+    b: Array
+
+    def product(self) -> Matrix:
+        """`B A`, d_out x d_in."""
+        return _flat(self.b) @ _flat(self.a)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A version's update as factors by module, and the energies `|D|_F^2` of all modules: what there is, what is kept.
+
+    Both energies are 0 where nothing had to be left out.
+    """
+
+    modules: Mapping[str, Factors]
+    energy: float = 0.0
+    kept_energy: float = 0.0
+
+
+def fold(chain: Sequence[Link], max_rank: int | None) -> Folded:
+    """The chain's update: exactly, or with `max_rank` as the best update of at most that rank in each module.
+
+    Raises:
+        InvalidInputError: the update is no product of factors, and there is no `max_rank`.
+        StorageError: an adapter is not of the format that workers write.
+    """
+    links = _surviving(chain)
+    selects = [link.strategy.fold is Fold.SELECT for link in links]
+    if any(selects[1:]) and max_rank is None:
+        name = links[1 + selects[1:].index(True)].strategy.name
+        raise InvalidInputError(
+            f"Strategy {name} selects weight by weight between its update and the earlier ones, which makes an update "
+            "of full rank, and an adapter file holds a low one. Say with max_rank how large the nearest one may be.",
+            (Fault(field="max_rank", message=f"needed for a version that strategy {name} had a part in"),),
+        )
+    adapters = [_read(link.data) for link in links]
+    if max_rank is None:
+        return Folded({name: _concatenated(parts) for name, parts in _by_module(adapters).items()})
+    return _lowered(adapters, selects, max_rank)
+
+
+def _surviving(chain: Sequence[Link]) -> list[Link]:
+    """The links that D is made of: within a run of a replacing strategy, only the last one."""
+    kept: list[Link] = []
+    for link in chain:
+        if link.strategy.fold is Fold.REPLACE and kept and kept[-1].strategy == link.strategy:
+            kept.pop()
+        kept.append(link)
+    return kept
+
+
+def _read(data: bytes) -> dict[str, Factors]:
+    try:
+        tensors, scale = load(data), float(_metadata(data)["scale"])
+        modules = sorted(key.removeprefix(_PREFIX).removesuffix(A) for key in tensors if key.endswith(A))
+        return {
+            name: Factors(tensors[_PREFIX + name + A], np.float32(scale) * tensors[_PREFIX + name + B])
+            for name in modules
+        }
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise StorageError("A stored adapter is not of the format that workers write.") from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The header's texts; safetensors reads them from files only, not from bytes."""
+    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    metadata: dict[str, str] = json.loads(data[_LENGTH_BYTES:end])["__metadata__"]
+    return metadata
+
+
+def _by_module(adapters: Sequence[Mapping[str, Factors]]) -> dict[str, list[Factors]]:
+    """A module that an adapter leaves alone gets nothing from it."""
+    modules = sorted({name for adapter in adapters for name in adapter})
+    return {name: [adapter[name] for adapter in adapters if name in adapter] for name in modules}
+
+
+def _concatenated(parts: Sequence[Factors]) -> Factors:
+    return Factors(np.concatenate([part.a for part in parts]), np.concatenate([part.b for part in parts], axis=1))
+
+
+def _lowered(adapters: Sequence[Mapping[str, Factors]], selects: Sequence[bool], max_rank: int) -> Folded:
+    modules, energy, kept = {}, 0.0, 0.0
+    for name, parts in _by_module(adapters).items():
+        selecting = [chosen for adapter, chosen in zip(adapters, selects, strict=True) if name in adapter]
+        values, lowered = _best_of_sum(parts, max_rank) if not any(selecting[1:]) else _best(parts, selecting, max_rank)
+        modules[name] = lowered
+        energy += float(np.square(values).sum())
+        kept += float(np.square(values[:max_rank]).sum())
+    return Folded(modules, energy, kept)
+
+
+def _best_of_sum(parts: Sequence[Factors], rank: int) -> tuple[Matrix, Factors]:
+    """The singular values of a sum of products, and its best factors of that rank, from small matrices alone."""
+    whole = _concatenated(parts)
+    q_a, r_a = np.linalg.qr(_flat(whole.a).T)
+    q_b, r_b = np.linalg.qr(_flat(whole.b))
+    left, values, right = np.linalg.svd(r_b @ r_a.T, full_matrices=False)
+    return values, _balanced(q_b @ left, values, right @ q_a.T, rank, whole)
+
+
+def _best(parts: Sequence[Factors], selects: Sequence[bool], rank: int) -> tuple[Matrix, Factors]:
+    """The same of a matrix of full rank, which is replayed for it."""
+    deltas = [(part.product(), chosen) for part, chosen in zip(parts, selects, strict=True)]
+
+    def consolidated(old: Matrix, new: tuple[Matrix, bool]) -> Matrix:
+        delta, is_selected = new
+        return np.where(np.abs(delta) >= np.abs(old), delta, old) if is_selected else old + delta
+
+    d = reduce(consolidated, deltas[1:], deltas[0][0])
+    left, values, right = np.linalg.svd(d, full_matrices=False)
+    return values, _balanced(left, values, right, rank, parts[0])
+
+
+def _balanced(left: Matrix, values: Matrix, right: Matrix, rank: int, like: Factors) -> Factors:
+    """The heaviest `rank` directions as factors of equal norms, in the dimensions of the layer of `like`."""
+    roots = np.sqrt(values[:rank])
+    a = (roots[:, None] * right[:rank]).reshape(-1, *like.a.shape[1:])
+    b = (left[:, :rank] * roots).reshape(like.b.shape[0], -1, *like.b.shape[2:])
+    return Factors(a.astype(np.float32), b.astype(np.float32))
+
+
+def _flat(factor: Array) -> Matrix:
+    return factor.reshape(factor.shape[0], -1).astype(np.float64)
