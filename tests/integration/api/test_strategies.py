@@ -56,13 +56,13 @@ def test_options_that_do_not_fit_are_named(client: httpx.Client, options: dict[s
     assert said in answer.text
 
 
-def test_a_magnitude_version_is_exported_as_long_as_it_has_factors(server: Server, client: httpx.Client) -> None:
+def test_a_magnitude_version_is_exported_exactly_while_it_has_factors(server: Server, client: httpx.Client) -> None:
     lineage = new_lineage(client, "magnitude")
     for seed, name in enumerate(("rex", "tom")):
         body = {"concept_id": new_concept(client, name)}
         teach(server, client.post(f"/v1/lineages/{lineage}/versions", json=body).json(), seed)
     assert client.get(f"/v1/lineages/{lineage}/versions/1/adapter").status_code == 200
     refused = client.get(f"/v1/lineages/{lineage}/versions/2/adapter")
-    assert refused.status_code == 409
+    assert refused.status_code == 422
     assert refused.headers["Content-Type"] == "application/problem+json"
-    assert "strategy magnitude selects weight by weight" in refused.json()["detail"]
+    assert "Strategy magnitude selects weight by weight" in refused.json()["detail"]
