@@ -10,7 +10,7 @@ from app.db.session import make_engine, transaction
 from app.db.tables import ApiKey, BaseModelRow, User
 from app.domain.base_models import BaseModelManifest
 from app.domain.errors import NotReadyError
-from app.domain.keys import hash_key, new_key
+from app.domain.keys import KeyScope, hash_key, new_key
 from app.settings import Settings
 from app.storage import ObjectStore
 
@@ -67,7 +67,7 @@ def _admin(session: Session) -> User:
 
 def _add_key(session: Session, user: User) -> str:
     key = new_key()
-    session.add(ApiKey(user_id=user.id, name="admin key", sha256=hash_key(key)))
+    session.add(ApiKey(user_id=user.id, name="admin key", sha256=hash_key(key), scope=KeyScope.ADMIN))
     return key
 
 

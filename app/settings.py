@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.jobs import JobKind
+from app.domain.quotas import Quotas
 
 MIB = 1024 * 1024
 
@@ -45,6 +46,10 @@ class Settings(BaseSettings):
     max_image_bytes: int = 16 * MIB
     max_image_pixels: int = 25_000_000
     stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")
+
+    requests_per_second: float = Field(50.0, gt=0, description="Of one API key, on average.")
+    requests_burst: int = Field(500, ge=1, description="So many at once, after a pause.")
+    quotas: Quotas = Field(Quotas(), description="Of each user; an admin can make exceptions.")
 
     # The job path. Postgres's clock alone decides when a lease has expired.
     lease_seconds: float = 30.0

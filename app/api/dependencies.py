@@ -12,7 +12,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.db.pages import Cursor, Window
 from app.db.tables import User
 from app.domain.errors import NotAuthenticatedError
-from app.services.access import authenticate, insist_on_admin
+from app.domain.keys import KeyScope
+from app.services.access import Identity, authenticate, insist_on_admin, insist_on_scope
 from app.services.context import Services, Work, open_work
 
 _BEARER = HTTPBearer(auto_error=False, scheme_name="API key", description="A key of `POST /v1/keys`.")
@@ -28,22 +29,34 @@ async def get_services(request: Request) -> Services:
 ServicesOfProcess = Annotated[Services, Depends(get_services)]
 
 
-async def get_caller(
-    services: ServicesOfProcess, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-) -> User:
-    """The user whose API key the request carries."""
+async def get_identity(
+    request: Request,
+    services: ServicesOfProcess,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+) -> Identity:
+    """Who is asking. Every method but GET changes something, and takes a key that may."""
     if credentials is None:
         raise NotAuthenticatedError("Send `Authorization: Bearer <API key>`.")
-    return await authenticate(services.engine, credentials.credentials)
+    identity = await authenticate(services, credentials.credentials)
+    insist_on_scope(identity, KeyScope.READ if request.method in ("GET", "HEAD") else KeyScope.WRITE)
+    return identity
+
+
+IdentityOfCaller = Annotated[Identity, Depends(get_identity)]
+
+
+async def get_caller(identity: IdentityOfCaller) -> User:
+    """The user whose API key the request carries."""
+    return identity.user
 
 
 Caller = Annotated[User, Depends(get_caller)]
 
 
-async def get_admin(caller: Caller) -> User:
+async def get_admin(identity: IdentityOfCaller) -> User:
     """The caller, who is an admin."""
-    insist_on_admin(caller)
-    return caller
+    insist_on_admin(identity)
+    return identity.user
 
 
 Admin = Annotated[User, Depends(get_admin)]

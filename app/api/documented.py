@@ -18,8 +18,12 @@ _WHEN = {
     409: "It conflicts with the present state.",
     413: "The body is too large.",
     422: "The request is not valid; `errors` names the fields.",
+    429: "A quota or the rate limit is reached; `Retry-After` says when to try again, where waiting helps.",
     503: "A service that this needs is out of reach; try again.",
 }
+
+
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def problems(*statuses: int) -> Responses:
@@ -53,10 +57,20 @@ class DocumentedAPI(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             for methods in document["paths"].values():
-                for operation in methods.values():
+                for method, operation in methods.items():
+                    _add_refusals_of_keys(method, operation)
                     _correct_media_types(operation["responses"])
         assert self.openapi_schema is not None
         return self.openapi_schema
+
+
+def _add_refusals_of_keys(method: str, operation: dict[str, Any]) -> None:
+    """What any key may meet anywhere: a scope that is too small to change things, and too fast a pace."""
+    if "security" not in operation:
+        return
+    for status in (429,) if method == "get" else (403, 429):
+        content = {MEDIA_TYPE: {"schema": _PROBLEM, **_documented(status)["content"][MEDIA_TYPE]}}
+        operation["responses"].setdefault(str(status), {"description": _WHEN[status], "content": content})
 
 
 def _correct_media_types(responses: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ _STATUS: Mapping[type[PalimpsestError], int] = {
     errors.ConflictError: 409,
     errors.TooLargeError: 413,
     errors.InvalidInputError: 422,
+    errors.TooManyError: 429,
     errors.NotReadyError: 503,
     errors.StorageError: 503,
 }
@@ -81,6 +82,9 @@ async def _domain(request: Request, error: Exception) -> Response:
     assert isinstance(error, PalimpsestError)
     status = next((status for kind in type(error).__mro__ if (status := _STATUS.get(kind))), 500)
     detail = error.detail
+    headers = {}
+    if isinstance(error, errors.TooManyError) and error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.StorageError):
         # Its words are the operator's: keys, endpoints.
         log.error("storage failed: %s", error.detail)
@@ -94,6 +98,7 @@ async def _domain(request: Request, error: Exception) -> Response:
             instance=request.url.path,
             errors=error.faults,
         ),
+        headers,
     )
 
 

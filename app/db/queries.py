@@ -97,11 +97,19 @@ def generation_images(generation_ids: Sequence[UUID]) -> Select[GenerationImage,
 
 
 def queue_position() -> ColumnElement[int | None]:
-    """How many queued jobs of its kind stand before a queued job; null once it is not queued."""
+    """How many queued jobs of its kind its user has before a queued job; null once it is not queued.
+
+    Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway.
+    """
     earlier = aliased(Job)
     before = (
         select(func.count())
-        .where(earlier.kind == Job.kind, earlier.status == JobStatus.QUEUED, earlier.seq < Job.seq)
+        .where(
+            earlier.user_id == Job.user_id,
+            earlier.kind == Job.kind,
+            earlier.status == JobStatus.QUEUED,
+            earlier.seq < Job.seq,
+        )
         .correlate(Job)
         .scalar_subquery()
     )

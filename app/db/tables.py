@@ -16,7 +16,9 @@ from app.db.types import Json
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
+from app.domain.keys import KeyScope
 from app.domain.lineages import Provenance, VersionStatus
+from app.domain.quotas import QuotaOverrides
 from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.training import TrainingOptions
 
@@ -54,6 +56,9 @@ class User(Identified, Tombstoned, Table):
 
     name: Mapped[str]
     is_admin: Mapped[bool] = mapped_column(default=False)
+    quotas: Mapped[QuotaOverrides | None] = mapped_column(
+        Json(TypeAdapter[QuotaOverrides](QuotaOverrides)), default=None
+    )
 
 
 class ApiKey(Identified, Table):
@@ -64,6 +69,9 @@ class ApiKey(Identified, Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
+    scope: Mapped[KeyScope]
+    # Rate limits: when a sender that kept to its rate would have sent what this key has sent (GCRA).
+    paced_until: Mapped[datetime | None] = mapped_column(default=None)
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
 

@@ -73,6 +73,29 @@ class InvalidImageError(InvalidInputError):
     slug = "invalid-image"
 
 
+class TooManyError(PalimpsestError):
+    """A limit is reached."""
+
+    slug = "too-many"
+
+    def __init__(self, detail: str, faults: tuple[Fault, ...] = (), retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail, faults)
+        self.retry_after_seconds = retry_after_seconds
+        """None where waiting does not help."""
+
+
+class RateLimitedError(TooManyError):
+    """This API key sends requests too fast."""
+
+    slug = "rate-limited"
+
+
+class QuotaReachedError(TooManyError):
+    """A quota is used up."""
+
+    slug = "quota-reached"
+
+
 class TooLargeError(PalimpsestError):
     """The request is too large."""
 

@@ -2,8 +2,22 @@
 
 import hashlib
 import secrets
+from enum import StrEnum
 
 _PREFIX = "pal_"
+
+
+class KeyScope(StrEnum):
+    """What a key may do, each scope more than the one before: look, also change, also what only an admin may."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    def covers(self, needed: "KeyScope") -> bool:
+        """Whether a key of this scope may do what takes `needed`."""
+        order = list(KeyScope)
+        return order.index(self) >= order.index(needed)
 
 
 def new_key() -> str:

@@ -14,10 +14,12 @@ from app.db.queries import concept_images, concepts_of
 from app.db.tables import Concept, ConceptImage, Job, StoredObject
 from app.domain.concepts import ConceptKind
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.domain.quotas import Quota
 from app.services.context import Work
 from app.services.images import ImageLimits, Picture, Upload, read_picture
 from app.services.jobs import request_cancel
 from app.services.objects import make_live, stored
+from app.services.quotas import check_room, insist_on_room
 from app.storage import describe_object
 
 
@@ -44,13 +46,19 @@ async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Se
     Raises:
         InvalidInputError: a field or a file is not acceptable.
         ConflictError: the user has a concept of that name.
+        QuotaReachedError: the user has no room for the images.
         StorageError: S3 failed.
     """
     _check_class_noun(new)
     await _insist_on_free_name(work.session, user_id, new.name)
+    await check_room(work, user_id, {Quota.IMAGES: len(uploads)})
     pictures = [await _read(work, upload) for upload in uploads]
+    new_bytes = sum(len(picture.png) for picture in pictures)
+    await check_room(work, user_id, {Quota.STORED_BYTES: new_bytes})
     rows = [describe_object(user_id, "images", picture.png, "image/png") for picture in pictures]
     async with stored(work.services, rows, [picture.png for picture in pictures]):
+        # Again, and exactly: another upload of this user may have been faster. Only now, as it locks out their others.
+        await insist_on_room(work, user_id, {Quota.IMAGES: len(pictures)})
         return await _insert(work.session, user_id, new, rows, pictures)
 
 

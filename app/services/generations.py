@@ -15,8 +15,9 @@ from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.errors import Fault, InvalidInputError, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind
 from app.services.context import Work
-from app.services.jobs import PlacedJob, get_job, request_cancel
+from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage
+from app.services.submission import submit_job
 
 # Larger seeds would not survive a JSON parser that reads numbers as doubles.
 MAX_SEED = 2**53 - 1
@@ -102,10 +103,7 @@ async def _queue(work: Work, lineage: Lineage, generation: Generation) -> Placed
         result=GenerateResult(generation_id=generation.id),
         total_steps=generation.num_images * generation.steps,
     )
-    work.session.add(job)
-    await work.session.flush()
-    work.wake(JobKind.GENERATE)
-    return await get_job(work.session, generation.user_id, job.id)
+    return await submit_job(work, job)
 
 
 async def list_generations(session: AsyncSession, user_id: UUID, window: Window) -> Page[GenerationDetails]:

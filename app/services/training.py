@@ -15,8 +15,9 @@ from app.domain.jobs import JobKind, TrainParams
 from app.domain.strategies import StrategyOptions, changed_within_run
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work
-from app.services.jobs import PlacedJob, get_job
+from app.services.jobs import PlacedJob
 from app.services.lineages import lock_lineage, override
+from app.services.submission import submit_job
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,7 @@ async def submit_training(
         params=params,
         total_steps=training.steps,
     )
-    session.add(job)
-    await session.flush()
-    work.wake(JobKind.TRAIN)
-    return await get_job(session, user_id, job.id)
+    return await submit_job(work, job)
 
 
 async def _lock_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> Concept:

@@ -1,6 +1,5 @@
 """Users and their API keys."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -8,22 +7,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import UNFINISHED
-from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User, Version
+from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User
 from app.domain.errors import ConflictError, NotFoundError
-from app.domain.keys import hash_key, new_key
+from app.domain.keys import KeyScope, hash_key, new_key
+from app.domain.quotas import QuotaOverrides
+from app.services.access import Identity, insist_on_scope
 from app.services.jobs import request_cancel
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How much a user has."""
-
-    concepts: int
-    lineages: int
-    versions: int
-    generations: int
-    unfinished_jobs: int
 
 
 async def create_user(session: AsyncSession, name: str, *, is_admin: bool) -> tuple[User, str]:
@@ -38,7 +27,7 @@ async def create_user(session: AsyncSession, name: str, *, is_admin: bool) -> tu
         await session.flush()
     except IntegrityError as error:
         raise ConflictError(f"There is a user named {name} already.") from error
-    _, key = await create_key(session, user.id, "first key")
+    _, key = await create_key(session, user.id, "first key", KeyScope.ADMIN if is_admin else KeyScope.WRITE)
     return user, key
 
 
@@ -46,6 +35,18 @@ async def list_users(session: AsyncSession, window: Window) -> Page[User]:
     """All users, newest first."""
     page = await fetch_page(session, select(User).where(User.deleted_at.is_(None)), User, window)
     return page.map(lambda row: row[0])
+
+
+async def override_quotas(session: AsyncSession, user_id: UUID, overrides: QuotaOverrides) -> None:
+    """Give the user quotas of their own.
+
+    Raises:
+        NotFoundError: there is no such user.
+    """
+    user = await session.scalar(select(User).where(User.id == user_id, User.deleted_at.is_(None)).with_for_update())
+    if user is None:
+        raise NotFoundError(f"There is no user {user_id}.")
+    user.quotas = overrides
 
 
 async def delete_user(session: AsyncSession, user_id: UUID) -> None:
@@ -68,10 +69,10 @@ async def delete_user(session: AsyncSession, user_id: UUID) -> None:
     await request_cancel(session, Job.user_id == user_id)
 
 
-async def create_key(session: AsyncSession, user_id: UUID, name: str) -> tuple[ApiKey, str]:
+async def create_key(session: AsyncSession, user_id: UUID, name: str, scope: KeyScope) -> tuple[ApiKey, str]:
     """A new key of the user, and its secret, which is never shown again."""
     secret = new_key()
-    key = ApiKey(user_id=user_id, name=name, sha256=hash_key(secret))
+    key = ApiKey(user_id=user_id, name=name, sha256=hash_key(secret), scope=scope)
     session.add(key)
     await session.flush()
     return key, secret
@@ -84,34 +85,19 @@ async def list_keys(session: AsyncSession, user_id: UUID, window: Window) -> Pag
     return page.map(lambda row: row[0])
 
 
-async def revoke_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> None:
+async def revoke_key(session: AsyncSession, identity: Identity, key_id: UUID) -> None:
     """End a key at once.
 
     Raises:
         NotFoundError: the user has no such key.
+        ForbiddenError: its scope is larger than that of the key in use.
     """
-    revoked = await session.scalar(
+    scope = await session.scalar(
         update(ApiKey)
-        .where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .where(ApiKey.id == key_id, ApiKey.user_id == identity.user.id, ApiKey.revoked_at.is_(None))
         .values(revoked_at=func.clock_timestamp())
-        .returning(ApiKey.id)
+        .returning(ApiKey.scope)
     )
-    if revoked is None:
+    if scope is None:
         raise NotFoundError(f"There is no API key {key_id}.")
-
-
-async def measure_usage(session: AsyncSession, user_id: UUID) -> Usage:
-    """How much the user has."""
-    concepts = select(func.count(Concept.id)).where(Concept.user_id == user_id, Concept.deleted_at.is_(None))
-    lineages = select(Lineage.id).where(Lineage.user_id == user_id, Lineage.deleted_at.is_(None))
-    counts = select(
-        concepts.scalar_subquery(),
-        select(func.count()).select_from(lineages.subquery()).scalar_subquery(),
-        # Version 0 is the base itself, and nobody's doing.
-        select(func.count(Version.id)).where(Version.lineage_id.in_(lineages), Version.number > 0).scalar_subquery(),
-        select(func.count(Generation.id))
-        .where(Generation.lineage_id.in_(lineages), Generation.deleted_at.is_(None))
-        .scalar_subquery(),
-        select(func.count(Job.id)).where(Job.user_id == user_id, Job.status.in_(UNFINISHED)).scalar_subquery(),
-    )
-    return Usage(*(await session.execute(counts)).one())
+    insist_on_scope(identity, scope)

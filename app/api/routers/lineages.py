@@ -8,9 +8,11 @@ from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import READ, READ_ONE, REMOVE, WRITE, problems
 from app.api.once import OnlyOnce, created
 from app.api.schemas.lineages import LineageBody, LineageChanges, LineagePage, NewLineageBody
+from app.domain.quotas import Quota
 from app.services import lineages
 from app.services.context import Work
 from app.services.idempotency import Answer
+from app.services.quotas import insist_on_room
 
 router = APIRouter(prefix="/v1/lineages", tags=["lineages"])
 
@@ -20,6 +22,7 @@ async def create_lineage(body: NewLineageBody, caller: Caller, once: OnlyOnce) -
     """Create a lineage. Its head is version 0, the base model itself."""
 
     async def act(work: Work) -> Answer:
+        await insist_on_room(work, caller.id, {Quota.LINEAGES: 1})
         row = await lineages.create_lineage(
             work.session, caller.id, body.name, body.base_model, body.strategy, body.training
         )

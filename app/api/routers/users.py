@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from app.api.dependencies import Admin, Caller, PageWindow, Transaction
+from app.api.dependencies import Admin, Caller, IdentityOfCaller, PageWindow, Transaction
 from app.api.documented import ADMIN, READ, REMOVE, WRITE, problems
 from app.api.once import OnlyOnce, created
 from app.api.schemas.users import (
@@ -15,12 +15,16 @@ from app.api.schemas.users import (
     MeBody,
     NewKeyBody,
     NewUserBody,
+    QuotaOverridesBody,
+    QuotasBody,
     UsageBody,
     UserBody,
     UserPage,
 )
 from app.domain.errors import ConflictError
-from app.services import users
+from app.domain.quotas import QuotaOverrides
+from app.services import quotas, users
+from app.services.access import insist_on_scope
 from app.services.context import Work
 from app.services.idempotency import Answer
 
@@ -46,6 +50,13 @@ async def list_users(admin: Admin, work: Transaction, window: PageWindow) -> Use
     return UserPage(items=list(page.items), next_cursor=page.next_cursor)
 
 
+@router.put("/users/{user_id}/quotas", responses=WRITE | ADMIN)
+async def override_quotas(user_id: UUID, body: QuotaOverridesBody, admin: Admin, work: Transaction) -> QuotasBody:  # noqa: ARG001
+    """Give a user quotas of their own (admins only). What is null has the default; the answer is what is in force."""
+    await users.override_quotas(work.session, user_id, body.overrides())
+    return QuotasBody.of(body.overrides().over(work.services.settings.quotas))
+
+
 @router.delete("/users/{user_id}", status_code=204, responses=REMOVE | ADMIN | problems(409))
 async def delete_user(user_id: UUID, admin: Admin, work: Transaction) -> None:
     """Delete a user with all that is theirs (admins only)."""
@@ -55,11 +66,16 @@ async def delete_user(user_id: UUID, admin: Admin, work: Transaction) -> None:
 
 
 @router.post("/keys", status_code=201, response_model=CreatedKeyBody, responses=WRITE)
-async def create_key(body: NewKeyBody, caller: Caller, once: OnlyOnce) -> Response:
-    """Create an API key, whose secret is shown here only (so a replay by `Idempotency-Key` is a 409)."""
+async def create_key(body: NewKeyBody, identity: IdentityOfCaller, once: OnlyOnce) -> Response:
+    """Create an API key, whose secret is shown here only (so a replay by `Idempotency-Key` is a 409).
+
+    Its scope is at most that of the key in use.
+    """
 
     async def act(work: Work) -> Answer:
-        key, secret = await users.create_key(work.session, caller.id, body.name)
+        scope = body.scope or identity.scope
+        insist_on_scope(identity, scope)
+        key, secret = await users.create_key(work.session, identity.user.id, body.name, scope)
         shown = CreatedKeyBody(**KeyBody.of(key).model_dump(), key=secret)
         return created(shown, f"/v1/keys/{key.id}", is_secret=True)
 
@@ -74,13 +90,17 @@ async def list_keys(caller: Caller, work: Transaction, window: PageWindow) -> Ke
 
 
 @router.delete("/keys/{key_id}", status_code=204, responses=REMOVE)
-async def revoke_key(key_id: UUID, caller: Caller, work: Transaction) -> None:
-    """Revoke an API key, at once."""
-    await users.revoke_key(work.session, caller.id, key_id)
+async def revoke_key(key_id: UUID, identity: IdentityOfCaller, work: Transaction) -> None:
+    """Revoke an API key, at once. A key cannot revoke one of a larger scope."""
+    await users.revoke_key(work.session, identity, key_id)
 
 
 @router.get("/me", responses=problems(401, 503))
-async def get_me(caller: Caller, work: Transaction) -> MeBody:
-    """Tell who you are, and how much you have."""
-    usage = await users.measure_usage(work.session, caller.id)
-    return MeBody(user=UserBody.of(caller), usage=UsageBody.of(usage))
+async def get_me(identity: IdentityOfCaller, work: Transaction) -> MeBody:
+    """Tell who you are, how much you have, and how much you may have."""
+    user = identity.user
+    usage = await quotas.measure_usage(work.session, user.id)
+    allowed = (user.quotas or QuotaOverrides()).over(work.services.settings.quotas)
+    return MeBody(
+        user=UserBody.of(user), scope=identity.scope, usage=UsageBody.of(usage), quotas=QuotasBody.of(allowed)
+    )

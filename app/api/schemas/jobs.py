@@ -82,7 +82,7 @@ class JobBody(Value):
     status: JobStatus
     phase: Phase | None
     progress: ProgressBody
-    queue_position: int | None = Field(description="Queued jobs of this kind before this one; null unless queued.")
+    queue_position: int | None = Field(description="Your queued jobs of this kind before this one; null unless queued.")
     attempt: int
     error: JobErrorBody | None
     result: JobResult | None = Field(description="A generation's is there from the start.")

@@ -1,5 +1,6 @@
 """Bodies of users, keys and usage."""
 
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +10,9 @@ from app.api.schemas.base import Label, PageBody, example, example_of, page_exam
 from app.api.schemas.examples import EARLIER, KEY, KEY_ID, THEN, USER_ID
 from app.db.tables import ApiKey, User
 from app.domain.base import Value
-from app.services.users import Usage
+from app.domain.keys import KeyScope
+from app.domain.quotas import QuotaOverrides, Quotas
+from app.services.quotas import Usage
 
 
 class NewUserBody(Value):
@@ -58,25 +61,29 @@ class UserPage(PageBody[UserBody]):
 class NewKeyBody(Value):
     """A key to create."""
 
-    model_config = example({"name": "laptop"})
+    model_config = example({"name": "laptop", "scope": "read"})
 
     name: Label
+    scope: KeyScope | None = Field(None, description="What it may do. Left out: as much as the key in use.")
 
 
 class KeyBody(Value):
     """An API key, without its secret."""
 
-    model_config = example({"id": KEY_ID, "name": "laptop", "created_at": EARLIER, "last_used_at": THEN})
+    model_config = example(
+        {"id": KEY_ID, "name": "laptop", "scope": "read", "created_at": EARLIER, "last_used_at": THEN}
+    )
 
     id: UUID
     name: str
+    scope: KeyScope
     created_at: datetime
     last_used_at: datetime | None = Field(description="To the minute.")
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyBody":
         """The body of a row."""
-        return cls(id=key.id, name=key.name, created_at=key.created_at, last_used_at=key.last_used_at)
+        return cls(id=key.id, name=key.name, scope=key.scope, created_at=key.created_at, last_used_at=key.last_used_at)
 
 
 class CreatedKeyBody(Value):
@@ -86,6 +93,7 @@ class CreatedKeyBody(Value):
 
     id: UUID
     name: str
+    scope: KeyScope
     created_at: datetime
     last_used_at: datetime | None
     key: str = Field(description="The secret. It is never shown again.")
@@ -100,30 +108,68 @@ class KeyPage(PageBody[KeyBody]):
 class UsageBody(Value):
     """How much a user has."""
 
-    model_config = example({"concepts": 3, "lineages": 2, "versions": 6, "generations": 12, "unfinished_jobs": 1})
+    model_config = example(
+        {
+            "concepts": 3,
+            "images": 15,
+            "lineages": 2,
+            "versions": 6,
+            "generations": 12,
+            "unfinished_jobs": 1,
+            "stored_bytes": 31_457_280,
+            "gpu_seconds": 840,
+        }
+    )
 
     concepts: int
+    images: int = Field(description="Of concepts.")
     lineages: int
     versions: int = Field(description="Versions 0 are not counted.")
     generations: int
     unfinished_jobs: int
+    stored_bytes: int = Field(description="What is deleted counts until it is collected.")
+    gpu_seconds: int = Field(description="Running time of the jobs of the last 30 days.")
 
     @classmethod
     def of(cls, usage: Usage) -> "UsageBody":
         """The body of what was counted."""
-        return cls(
-            concepts=usage.concepts,
-            lineages=usage.lineages,
-            versions=usage.versions,
-            generations=usage.generations,
-            unfinished_jobs=usage.unfinished_jobs,
-        )
+        return cls(**asdict(usage))
+
+
+class QuotasBody(Quotas):
+    """The most that a user may have."""
+
+    model_config = example(Quotas().model_dump())
+
+    @classmethod
+    def of(cls, quotas: Quotas) -> "QuotasBody":
+        """The body of quotas."""
+        return cls(**quotas.model_dump())
+
+
+class QuotaOverridesBody(QuotaOverrides):
+    """Exceptions for one user."""
+
+    model_config = example({"lineages": 500, "gpu_seconds": None})
+
+    def overrides(self) -> QuotaOverrides:
+        """The same for the use case."""
+        return QuotaOverrides(**self.model_dump())
 
 
 class MeBody(Value):
-    """Who you are and how much you have."""
+    """Who you are, what your key may do, how much you have, and how much you may have."""
 
-    model_config = example({"user": example_of(UserBody), "usage": example_of(UsageBody)})
+    model_config = example(
+        {
+            "user": example_of(UserBody),
+            "scope": "write",
+            "usage": example_of(UsageBody),
+            "quotas": example_of(QuotasBody),
+        }
+    )
 
     user: UserBody
+    scope: KeyScope = Field(description="Of the key in use.")
     usage: UsageBody
+    quotas: QuotasBody

@@ -68,5 +68,7 @@ def test_me_counts(client: httpx.Client, new_client: Callable[[], httpx.Client])
     lineage, concept = new_lineage(client), new_concept(client, "rex")
     client.post(f"/v1/lineages/{lineage}/versions", json={"concept_id": concept})
     usage = {"concepts": 1, "lineages": 1, "versions": 0, "generations": 0, "unfinished_jobs": 1}
-    assert client.get("/v1/me").json()["usage"] == usage
+    shown = client.get("/v1/me").json()["usage"]
+    assert shown == usage | {"images": 2, "stored_bytes": shown["stored_bytes"], "gpu_seconds": 0}
+    assert shown["stored_bytes"] > 0
     assert set(new_client().get("/v1/me").json()["usage"].values()) == {0}

@@ -49,6 +49,7 @@ PROMISED = [
     "delete /v1/base-models/{name}",
     "post /v1/users",
     "get /v1/users",
+    "put /v1/users/{user_id}/quotas",
     "delete /v1/users/{user_id}",
     "post /v1/keys",
     "get /v1/keys",

@@ -1,0 +1,212 @@
+"""Every route, asked by everybody: its owner, another user, and with no key, a wrong, a revoked or a read-only one.
+
+A new route needs one line in `ROUTES`: who may ask it, and what its body is. A route that names something of a user
+in its path takes that name from `belongings.Names`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import httpx
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from tests.integration.api.belongings import Bodies, Names, own_everything
+from tests.integration.api.inputs import BASE, files, image
+from tests.integration.api.state import Server
+
+
+class For(Enum):
+    """Who gets what from a route."""
+
+    OWNER = auto()
+    """Names something of a user: whoever else asks gets the answer for what never was."""
+    EACH = auto()
+    """Lists or makes what is one's own, so that everybody gets something else."""
+    ADMIN = auto()
+    """403 for everybody else, whether it exists or not."""
+    ANYBODY = auto()
+    """Needs no key, and tells nothing about anybody."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An entry of the matrix."""
+
+    whose: For
+    body: Bodies | None = None
+
+
+OWNER, EACH, ADMIN, ANYBODY = (Route(whose) for whose in For)
+
+ROUTES: dict[str, Route] = {
+    "post /v1/concepts": EACH,
+    "get /v1/concepts": EACH,
+    "get /v1/concepts/{concept_id}": OWNER,
+    "delete /v1/concepts/{concept_id}": OWNER,
+    "get /v1/concepts/{concept_id}/images/{position}": OWNER,
+    "post /v1/lineages": Route(For.EACH, lambda _: {"name": "pets", "base_model": BASE, "strategy": {"name": "merge"}}),
+    "get /v1/lineages": EACH,
+    "get /v1/lineages/{lineage_id}": OWNER,
+    "patch /v1/lineages/{lineage_id}": Route(For.OWNER, lambda _: {"name": "mine"}),
+    "delete /v1/lineages/{lineage_id}": OWNER,
+    "post /v1/lineages/{lineage_id}/versions": Route(For.OWNER, lambda names: {"concept_id": names.concept_id}),
+    "get /v1/lineages/{lineage_id}/versions": OWNER,
+    "get /v1/lineages/{lineage_id}/versions/{number}": OWNER,
+    "get /v1/lineages/{lineage_id}/versions/{number}/adapter": OWNER,
+    "post /v1/generations": Route(For.OWNER, lambda names: {"lineage_id": names.lineage_id, "prompt": "a cat"}),
+    "get /v1/generations": EACH,
+    "get /v1/generations/{generation_id}": OWNER,
+    "delete /v1/generations/{generation_id}": OWNER,
+    "get /v1/generations/{generation_id}/images/{position}": OWNER,
+    "get /v1/jobs": EACH,
+    "get /v1/jobs/{job_id}": OWNER,
+    "post /v1/jobs/{job_id}/cancel": OWNER,
+    "get /v1/strategies": EACH,
+    "get /v1/base-models": EACH,
+    "post /v1/base-models": ADMIN,
+    "delete /v1/base-models/{name}": ADMIN,
+    "post /v1/users": Route(For.ADMIN, lambda _: {"name": "eve"}),
+    "get /v1/users": ADMIN,
+    "put /v1/users/{user_id}/quotas": Route(For.ADMIN, lambda _: {"lineages": 5}),
+    "delete /v1/users/{user_id}": ADMIN,
+    "post /v1/keys": Route(For.EACH, lambda _: {"name": "laptop"}),
+    "get /v1/keys": EACH,
+    "delete /v1/keys/{key_id}": OWNER,
+    "get /v1/me": EACH,
+    "get /health/live": ANYBODY,
+    "get /health/ready": ANYBODY,
+}
+
+_PATHS = create_app(Settings()).openapi()["paths"]
+OPERATIONS = [f"{method} {path}" for path, methods in _PATHS.items() for method in methods]
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+def routes(*kinds: For) -> list[str]:
+    """The routes of these kinds that the application has."""
+    return [name for name in OPERATIONS if name in ROUTES and ROUTES[name].whose in kinds]
+
+
+KEYED = routes(For.OWNER, For.EACH, For.ADMIN)
+
+
+def test_every_route_has_an_entry() -> None:
+    missing, gone = set(OPERATIONS) - set(ROUTES), set(ROUTES) - set(OPERATIONS)
+    assert not missing, f"say in ROUTES of {__file__} who may ask {sorted(missing)}"
+    assert not gone, f"take {sorted(gone)} out of ROUTES of {__file__}"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Everybody who asks, and what belongs to the first of them."""
+
+    owner: httpx.Client
+    stranger: httpx.Client
+    nobody: httpx.Client
+    wrong: httpx.Client
+    revoked: httpx.Client
+    reader: httpx.Client
+    theirs: Names
+    strangers: Names
+
+
+@pytest.fixture(scope="module")
+def cast(server: Server) -> Iterator[Cast]:
+    """Two users with one of everything each. Nobody's attempts may change it, so one serves for all."""
+    with ExitStack() as stack:
+
+        def client(key: str | None) -> httpx.Client:
+            return stack.enter_context(server.client(key))
+
+        def user(name: str) -> httpx.Client:
+            return client(client(server.admin_key).post("/v1/users", json={"name": name}).json()["key"])
+
+        owner, stranger = user("owner"), user("stranger")
+        revoked = owner.post("/v1/keys", json={"name": "revoked"}).json()
+        owner.delete(f"/v1/keys/{revoked['id']}")
+        reader = owner.post("/v1/keys", json={"name": "reader", "scope": "read"}).json()["key"]
+        theirs, strangers = own_everything(server, owner), own_everything(server, stranger)
+        clients = (owner, stranger, client(None), client("pal_wrong"), client(revoked["key"]), client(reader))
+        yield Cast(*clients, theirs, strangers)
+
+
+def ask(client: httpx.Client, route: str, path: Names, body: Names) -> httpx.Response:
+    """The answer to a route about these names."""
+    method, template = route.split()
+    if route == "post /v1/concepts":
+        fields = {"name": f"new-{path.concept_id}", "kind": "style"}
+        return client.post(path.path(template), data=fields, files=files(image()))
+    make = ROUTES[route].body
+    return client.request(method, path.path(template), json=None if make is None else make(body))
+
+
+def shape(answer: httpx.Response) -> tuple[int, str, list[str]]:
+    """An answer without the ids in it, and without how long it is."""
+    return answer.status_code, _ID.sub("(id)", answer.text), sorted(set(answer.headers) - {"content-length"})
+
+
+@pytest.mark.parametrize("route", routes(For.OWNER))
+def test_another_user_learns_as_much_as_of_what_never_was(cast: Cast, route: str) -> None:
+    foreign = ask(cast.stranger, route, cast.theirs, cast.theirs)
+    assert foreign.status_code == 404
+    unheard_of = Names.unheard_of()
+    assert shape(foreign) == shape(ask(cast.stranger, route, unheard_of, unheard_of))
+    if ROUTES[route].body is not None and "{" in route:
+        # Nor does one's own path with a foreign id in the body help.
+        mixed = ask(cast.stranger, route, cast.strangers, cast.theirs)
+        assert shape(mixed) == shape(ask(cast.stranger, route, cast.strangers, unheard_of))
+
+
+@pytest.mark.parametrize("route", [route for route in routes(For.EACH) if route.startswith("get")])
+def test_no_list_and_no_count_shows_what_another_user_has(cast: Cast, route: str) -> None:
+    shown = ask(cast.stranger, route, cast.strangers, cast.strangers)
+    assert shown.status_code == 200
+    assert not [id_ for id_ in cast.theirs.ids() if id_ in shown.text]
+
+
+@pytest.mark.parametrize("route", [route for route in routes(For.OWNER) if not route.startswith("delete")])
+def test_its_owner_is_let_in(cast: Cast, route: str) -> None:
+    assert ask(cast.owner, route, cast.theirs, cast.theirs).status_code not in (401, 403, 404, 405)
+
+
+@pytest.mark.parametrize("route", routes(For.ADMIN))
+def test_only_admins(cast: Cast, route: str) -> None:
+    answers = [ask(cast.stranger, route, names, names) for names in (cast.theirs, Names.unheard_of())]
+    assert {answer.status_code for answer in answers} == {403}
+    assert shape(answers[0]) == shape(answers[1])
+
+
+@pytest.mark.parametrize("route", KEYED)
+def test_without_a_valid_key_nothing_is_answered(cast: Cast, route: str) -> None:
+    answers = [ask(client, route, cast.theirs, cast.theirs) for client in (cast.nobody, cast.wrong, cast.revoked)]
+    assert {answer.status_code for answer in answers} == {401}
+    assert shape(answers[1]) == shape(answers[2])
+
+
+@pytest.mark.parametrize("route", [route for route in KEYED if not route.startswith("get")])
+def test_a_read_only_key_changes_nothing(server: Server, cast: Cast, route: str) -> None:
+    before = server.contents()
+    answers = [ask(cast.reader, route, names, names) for names in (cast.theirs, Names.unheard_of())]
+    assert {answer.status_code for answer in answers} == {403}
+    assert shape(answers[0]) == shape(answers[1])
+    assert server.contents() == before
+
+
+@pytest.mark.parametrize("route", [route for route in routes(For.OWNER, For.EACH) if route.startswith("get")])
+def test_a_read_only_key_reads(cast: Cast, route: str) -> None:
+    assert ask(cast.reader, route, cast.theirs, cast.theirs).status_code == 200
+
+
+def test_nobody_elses_jobs_count_in_ones_queue(new_client: Callable[[], httpx.Client]) -> None:
+    clients = [new_client() for _ in range(2)]
+    body = {"name": "pets", "base_model": BASE, "strategy": {"name": "merge"}}
+    for client in clients:
+        lineage = client.post("/v1/lineages", json=body).json()["id"]
+        asked = {"lineage_id": lineage, "prompt": "a cat"}
+        positions = [client.post("/v1/generations", json=asked).json()["queue_position"] for _ in range(3)]
+        assert positions == [0, 1, 2]
