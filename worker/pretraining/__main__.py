@@ -18,7 +18,6 @@ from worker.pretraining import (
     encoder_training,
     export,
     latents,
-    report,
     samples,
     sheet,
     tokenizer,
@@ -44,9 +43,6 @@ class Plan:
     def sheet(self) -> None:
         sheet.draw(self.model, _ROOT / "docs" / "images" / "base-model-sheet.png")
 
-    def report(self) -> None:
-        _log.info("%s", report.write(self.work_dir, self.model))
-
     def encoder_report(self) -> None:
         for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER).items():
             _log.info("%s: %s", figure, share)
@@ -61,7 +57,6 @@ class Plan:
             "latents": lambda: latents.prepare(self.work_dir, self.device),
             "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
             "export": lambda: export.export(self.work_dir, self.model),
-            "report": self.report,
             "sheet": self.sheet,
             "encoder": lambda: encoder_training.train(self.work_dir, self.encoder, self.device),
             "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
@@ -80,7 +75,7 @@ def main(
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
 ) -> None:
-    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, report, sheet, and of the
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
     encoder: encoder, encoder-export, encoder-report.
 
     `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.

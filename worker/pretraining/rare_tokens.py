@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -27,3 +28,10 @@ def rare_token_states(
     place = prompt.format(token=tokens[0]).split().index(tokens[0]) + 1
     states: Tensor = normalize(text_encoder(ids).last_hidden_state[:, place].float(), dim=-1)
     return states
+
+
+@torch.no_grad()
+def rare_token_cosines(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, prompt: str) -> Tensor:
+    """(64, 64) cosines between the encoder's outputs at the token's place, one prompt per rare token; diagonal 0."""
+    states = rare_token_states(text_encoder, tokenizer, prompt, RARE_TOKENS)
+    return (states @ states.T).fill_diagonal_(0.0)

@@ -86,14 +86,3 @@ def load(work_dir: Path) -> AutoencoderKL:
     vae = build()
     vae.load_state_dict(torch.load(work_dir / "vae.pt", weights_only=True)["average"])
     return vae.eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def psnr(vae: AutoencoderKL, pictures: Pictures, rows: list[Picture], count: int = 512) -> float:
-    """Mean over pictures of the peak signal-to-noise ratio in dB, decoded from the posterior's mode."""
-    total = 0.0
-    for index in range(0, count, 32):
-        batch = draw_batch(pictures, rows, 32, seed=10**9 + index)
-        decoded = vae.decode(vae.encode(batch).latent_dist.mode()).sample.clamp(-1, 1)
-        total += float((10 * torch.log10(4 / (decoded - batch).square().mean((1, 2, 3)))).sum())
-    return total / count

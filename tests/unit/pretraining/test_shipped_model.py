@@ -42,8 +42,7 @@ def test_the_manifest_tells_what_training_needs(manifest: BaseModelManifest) -> 
 
 def test_rare_tokens_are_single_and_told_apart(pipeline: StableDiffusionPipeline, manifest: BaseModelManifest) -> None:
     """Where all rare tokens mean the same, each new concept overwrites the last."""
-    from worker.pretraining.rare_tokens import PROMPTS
-    from worker.pretraining.report import rare_token_cosines
+    from worker.pretraining.rare_tokens import PROMPTS, rare_token_cosines
 
     assert all(pipeline.tokenizer.tokenize(token) == [f"{token}</w>"] for token in manifest.rare_tokens)
     # The last two are none that the loss held them apart in.

@@ -1,0 +1,1 @@
+"""The quality report of the embedded base: what it draws, beside real pictures measured in the same way."""

@@ -1,0 +1,49 @@
+"""What the base is asked to draw: pretrained names, in pretrained sets, on the twelve backgrounds."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from worker.pretraining.captions import SET_NOUNS, article
+from worker.pretraining.colours import BACKGROUNDS
+from worker.pretraining.data import Picture, Pictures
+from worker.pretraining.pictures import Placement, compose
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A thing, the set that is to draw it, and the background's colour."""
+
+    set_name: str
+    name: str
+    background: str
+
+    @property
+    def prompt(self) -> str:
+        where = f"on {article(self.background)} background"
+        return f"{article(SET_NOUNS[self.set_name])} icon of {article(self.name)} {where}"
+
+
+def draw_asks(names: Sequence[str], count: int, seed: int) -> list[Ask]:
+    """Names, sets and colours, each drawn by itself; not every set has every name, nor has the base seen every pair."""
+    generator = random.Random(f"asks {seed}")
+    sets, colours = list(SET_NOUNS), list(BACKGROUNDS)
+    return [Ask(generator.choice(sets), generator.choice(names), generator.choice(colours)) for _ in range(count)]
+
+
+def draw_real(pictures: Pictures, rows: Sequence[Picture], count: int, seed: int) -> list[tuple[Ask, Image.Image]]:
+    """Real pictures, of `rows` at random, at places and sizes that pretraining did not draw, and what they show."""
+    generator = random.Random(f"real {seed}")
+    drawn = []
+    for _ in range(count):
+        picture = generator.choice(rows)
+        ask = Ask(picture.set_name, picture.name, generator.choice(list(BACKGROUNDS)))
+        drawn.append((ask, place(pictures, picture, ask.background, generator)))
+    return drawn
+
+
+def place(pictures: Pictures, picture: Picture, background: str, generator: random.Random) -> Image.Image:
+    """The picture at a random place and size on that background."""
+    return Image.fromarray(compose(pictures.rasters[picture.row], Placement.draw(generator, background)))
