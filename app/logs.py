@@ -1,14 +1,58 @@
-"""Logging of every process: one line an event, UTC, on standard error, which the supervisor keeps in files."""
+"""Logging of every process: one JSON object a line and an event, UTC, on standard error, which `up` keeps in files.
 
+What is logged is ids, routes, statuses and durations; never a key, a prompt or a picture.
+"""
+
+import json
 import logging
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+_IDS: ContextVar[Mapping[str, str]] = ContextVar("ids", default={})  # noqa: B039 - nobody changes it
+
+# Uvicorn would print them in its own ways.
+_OTHERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
+
+@contextmanager
+def log_ids(**ids: str) -> Iterator[None]:
+    """Put these ids on every line that is logged within the block."""
+    token = _IDS.set({**_IDS.get(), **ids})
+    try:
+        yield
+    finally:
+        _IDS.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object for each record: time, level, logger, message, ids; `event` of `extra` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_IDS.get(),
+            **getattr(record, "event", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
 def configure_logging() -> None:
     """Set up the root logger."""
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in _OTHERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    # `app.api.front` logs each request, without its query.
+    logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("httpx").setLevel(logging.WARNING)

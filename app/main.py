@@ -1,4 +1,4 @@
-"""The web front end: `uvicorn --factory app.main:create_app`."""
+"""The web front end."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_swagger import patch_fastapi
+from starlette.middleware.cors import CORSMiddleware
 
 from app.api import problems
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.documented import DocumentedAPI
+from app.api.front import REQUEST_ID, FrontMiddleware
 from app.api.routers import catalog, concepts, generations, health, jobs, lineages, users, versions
+from app.logs import configure_logging
 from app.services.context import open_services
 from app.settings import Settings, get_settings
 
@@ -45,9 +48,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"displayRequestDuration": True})
     problems.install(app)
     app.add_middleware(BodyLimitMiddleware, max_multipart_bytes=settings.max_body_bytes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", REQUEST_ID],
+            expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
+        )
+    app.add_middleware(FrontMiddleware)
     for module in (concepts, lineages, versions, generations, jobs, catalog, users, health):
         app.include_router(module.router)
     return app
+
+
+def serve() -> FastAPI:
+    """The application of a process of its own: `uvicorn --factory app.main:serve`."""
+    configure_logging()
+    return create_app()
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
 
     # Limits of the front door.
     max_body_bytes: int = 64 * MIB
+    cors_origins: tuple[str, ...] = Field((), description="Whose pages may call the API from a browser: none.")
     max_image_bytes: int = 16 * MIB
     max_image_pixels: int = 25_000_000
     stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")

@@ -17,6 +17,7 @@ from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import GenerateParams, JobKind, TrainParams
+from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
 from worker import generate_job, outcomes, train_job
@@ -61,6 +62,11 @@ class Runner:
             claim = leases.claim(session, kinds, self._name, self._settings.lease_seconds)
         if claim is None:
             return False
+        with log_ids(job_id=str(claim.job_id), attempt=str(claim.attempt)):
+            self._run_claimed(claim, claimed_at)
+        return True
+
+    def _run_claimed(self, claim: Claim, claimed_at: float) -> None:
         log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
         with Lease(self._engine, claim, self._settings, claimed_at) as lease:
             try:
@@ -68,7 +74,6 @@ class Runner:
                 log.info("job %s succeeded", claim.job_id)
             except Exception as error:
                 self._end(claim, error)
-        return True
 
     def _run(self, lease: Lease) -> None:
         job = self._load(lease.claim)

@@ -38,6 +38,7 @@ async def get_identity(
     if credentials is None:
         raise NotAuthenticatedError("Send `Authorization: Bearer <API key>`.")
     identity = await authenticate(services, credentials.credentials)
+    request.state.user_id = identity.user.id
     insist_on_scope(identity, KeyScope.READ if request.method in ("GET", "HEAD") else KeyScope.WRITE)
     return identity
 

@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 # Connections that a restart of Postgres has cut are replaced instead of failing the next request.
-_POOL_OPTIONS = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 16}
+# Errors hide the parameters of their statement: one may be a prompt, and errors are logged.
+_POOL_OPTIONS = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 16, "hide_parameters": True}
 
 # A server that has vanished without a word is given up after half a minute, on either side.
 _CONNECTION = {

@@ -14,7 +14,7 @@ def api_command(host: str, port: int) -> tuple[str, ...]:
     options = ("--host", host, "--port", str(port), "--no-server-header")
     # Event streams stay open for as long as their clients like; they must not hold up the end.
     grace = ("--timeout-graceful-shutdown", str(_GRACE_SECONDS))
-    return (sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", *options, *grace)
+    return (sys.executable, "-m", "uvicorn", "app.main:serve", "--factory", *options, *grace)
 
 
 def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:

@@ -9,9 +9,13 @@ from fastapi import APIRouter, Query, Request, Response
 from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import READ, READ_ONE, WRITE
 from app.api.files import is_known
+from app.api.once import OnlyOnce
 from app.api.schemas.jobs import JobBody, JobPage
+from app.domain.base import Value
 from app.domain.jobs import TERMINAL, JobKind, JobStatus
 from app.services import jobs
+from app.services.context import Work
+from app.services.idempotency import Answer
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -56,8 +60,11 @@ async def get_job(job_id: UUID, request: Request, caller: Caller, work: Transact
     response_model=JobBody,
     responses={200: {"model": JobBody, "description": "It is canceled."}, **WRITE},
 )
-async def cancel_job(job_id: UUID, caller: Caller, work: Transaction, response: Response) -> JobBody:
+async def cancel_job(job_id: UUID, caller: Caller, once: OnlyOnce) -> Response:
     """Cancel a job: a queued one at once (200), a running one as soon as its worker hears of it (202)."""
-    body = JobBody.of(await jobs.cancel_job(work.session, caller.id, job_id))
-    response.status_code = 200 if body.status is JobStatus.CANCELED else 202
-    return body
+
+    async def act(work: Work) -> Answer:
+        body = JobBody.of(await jobs.cancel_job(work.session, caller.id, job_id))
+        return Answer(200 if body.status is JobStatus.CANCELED else 202, body.model_dump_json())
+
+    return await once.run(act, Value())

@@ -102,7 +102,7 @@ def test_the_unexpected_tells_nothing(settings: Settings, tmp_path: Path, monkey
     def break_down(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("app.services.users.measure_usage", break_down)
+    monkeypatch.setattr("app.services.quotas.measure_usage", break_down)
     with running_server(settings, tmp_path) as server, server.client(server.admin_key) as client:
         answer = client.get("/v1/me")
         assert answer.status_code == 500
