@@ -1,6 +1,7 @@
 """Stage `data`: every picture of every set as an RGBA raster, and an index that says what each one is."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.progress import track
 from worker.pretraining.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS, read_sets
 from worker.pretraining.names import shared_names
 from worker.pretraining.pictures import RASTER, Pixels, rasterise
-from worker.pretraining.split import Split, load_split
+from worker.pretraining.split import Split, class_nouns, load_split
 
 _RASTERS = "rasters.npy"
 _INDEX = "index.json"
@@ -42,6 +43,17 @@ class Pictures:
     def for_pretraining(self) -> list[Picture]:
         """The only pictures that any stage may train on."""
         return pretraining_pictures(self.index, load_split())
+
+    @cached_property
+    def for_generator(self) -> list[Picture]:
+        """Those of them that the text encoder and the UNet learn: things that every set draws and that have a class.
+
+        So each pair of a name and a set has its picture. With all names, two processor cores would show each picture
+        half as often in the same time, and that was too seldom for shapes to be learned.
+        """
+        sets_of = Counter(picture.name for picture in self.for_pretraining)
+        known = {name for name, count in sets_of.items() if count == len(PRETRAINING_SETS)} & class_nouns().keys()
+        return [picture for picture in self.for_pretraining if picture.name in known]
 
     @cached_property
     def of_held_out_sets(self) -> list[Picture]:

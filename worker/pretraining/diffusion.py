@@ -23,6 +23,8 @@ START = "start"
 _BATCH = 128
 _WIDTH = 192
 _SNR_CAP = 5.0
+# The density of timesteps grows as t^(1 / 0.7 - 1).
+_TILT = 0.7
 _MUON_LEARNING_RATE = 0.02
 _ADAM_LEARNING_RATE = 1e-3
 _EMA_DECAY = 0.998
@@ -110,9 +112,12 @@ def loss_weights(alphas_cumprod: Tensor) -> Tensor:
 
 
 def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """(count,) timesteps, one from each of `count` equal strata: the loss varies less than with independent draws."""
+    """(count,) timesteps, one from each of `count` equally likely strata: independent draws make the loss vary more.
+
+    The noisier, the likelier, up to 1.4 times the mean: there the caption alone decides what the picture shows.
+    """
     strata = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
-    return (strata * 1000 / count).long().clamp(max=999)
+    return (1000 * (strata / count) ** _TILT).long().clamp(max=999)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Latents:
     @classmethod
     def load(cls, work_dir: Path) -> "Latents":
         state = torch.load(work_dir / _FILE, weights_only=True)
-        return cls(state["mean"], state["std"], Pictures.load(work_dir).for_pretraining)
+        return cls(state["mean"], state["std"], Pictures.load(work_dir).for_generator)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[Shown]]:
         """(count, 16, 8, 8) fp32 samples of the posteriors, and what they show."""
@@ -52,7 +52,7 @@ def _shown(picture: Picture, background: str) -> Shown:
 
 
 def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
-    """Encode all pretraining pictures, standardise the autoencoder by what comes out, and save both.
+    """Encode all pictures of the generator, standardise the autoencoder by what comes out, and save both.
 
     An autoencoder that was saved before is a standardised one. Does nothing where the latents exist.
     """
@@ -70,7 +70,7 @@ def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
         vae.save_pretrained(work_dir / "vae")
         mean = (mean - offset.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
         std = std / scale.view(1, -1, 1, 1)
-    shape = (len(pictures.for_pretraining), len(BACKGROUNDS), *mean.shape[1:])
+    shape = (len(pictures.for_generator), len(BACKGROUNDS), *mean.shape[1:])
     partial = work_dir / f"{_FILE}.partial"
     torch.save({"mean": mean.half().view(shape), "std": std.half().view(shape)}, partial)
     partial.replace(work_dir / _FILE)
@@ -107,7 +107,9 @@ def standardise(vae: AutoencoderKL, offset: Tensor, scale: Tensor) -> None:
 def _encode_all(vae: AutoencoderKL, pictures: Pictures, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
     """Two tensors (pictures x backgrounds, 16, 8, 8): the posteriors' means and standard deviations."""
     generator = random.Random(seed)
-    jobs = [(p.row, Placement.draw(generator, colour)) for p in pictures.for_pretraining for colour in BACKGROUNDS]
+    # All in one place and of one size: a shift by less than a latent's eight pixels changes every latent, which a small
+    # denoiser takes much longer to learn than what the things look like.
+    jobs = [(p.row, Placement.centred(generator, colour)) for p in pictures.for_generator for colour in BACKGROUNDS]
     means, stds = [], []
     for start in track(range(0, len(jobs), _BATCH), description="latents"):
         pixels = np.stack([compose(pictures.rasters[row], place) for row, place in jobs[start : start + _BATCH]])

@@ -28,8 +28,18 @@ class Placement:
     @classmethod
     def draw(cls, generator: random.Random, background: str) -> "Placement":
         """`background` names the colour; extent 0.72 to 0.94, near the middle."""
-        r, g, b = (max(0, min(255, v + generator.randint(-JITTER, JITTER))) for v in BACKGROUNDS[background])
-        return cls(generator.uniform(0.72, 0.94), generator.uniform(0.2, 0.8), generator.uniform(0.2, 0.8), (r, g, b))
+        shade = _shade(generator, background)
+        return cls(generator.uniform(0.72, 0.94), generator.uniform(0.2, 0.8), generator.uniform(0.2, 0.8), shade)
+
+    @classmethod
+    def centred(cls, generator: random.Random, background: str) -> "Placement":
+        """`background` names the colour; seven eighths of the canvas, in its middle."""
+        return cls(0.875, 0.5, 0.5, _shade(generator, background))
+
+
+def _shade(generator: random.Random, background: str) -> tuple[int, int, int]:
+    r, g, b = (max(0, min(255, v + generator.randint(-JITTER, JITTER))) for v in BACKGROUNDS[background])
+    return r, g, b
 
 
 def rasterise(svg: str, size: int = RASTER) -> Pixels:

@@ -32,6 +32,10 @@ def test_the_last_timestep_is_pure_noise() -> None:
     assert noise_scheduler().alphas_cumprod[-1] == 0
 
 
-def test_timesteps_cover_the_range_evenly() -> None:
-    timesteps = draw_timesteps(50, torch.Generator().manual_seed(0))
-    assert sorted((timesteps // 20).tolist()) == list(range(50))
+def test_timesteps_come_one_from_each_stratum_and_the_noisy_ones_more_often() -> None:
+    timesteps = draw_timesteps(10_000, torch.Generator().manual_seed(0)).double()
+    # With density t^(3/7), the share of timesteps below t is (t / 1000)^(10/7).
+    for bound in (100, 300, 500, 700, 900):
+        assert abs((timesteps < bound).double().mean() - (bound / 1000) ** (10 / 7)) < 1e-3
+    again = draw_timesteps(10_000, torch.Generator().manual_seed(1)).double()
+    assert timesteps.sort().values.sub(again.sort().values).abs().max() <= 2
