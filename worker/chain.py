@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.db.histories import ancestry_of
 from app.db.session import transaction
 from app.db.tables import StoredObject, Version
 from app.domain.strategies import first_choice
@@ -55,12 +56,7 @@ def _counted(chain: list[Version], prompt: str) -> list[Version]:
 
 def _ancestry(session: Session, version_id: UUID) -> list[Version]:
     """The version and its ancestors but the base, oldest first."""
-    chain: list[Version] = []
-    version = session.get(Version, version_id)
-    while version is not None and version.parent_id is not None:
-        chain.append(version)
-        version = session.get(Version, version.parent_id)
-    return chain[::-1]
+    return [version for version in session.scalars(ancestry_of(version_id)) if version.parent_id is not None]
 
 
 def _chain_key(session: Session, chain: list[Version]) -> str:

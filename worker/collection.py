@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, Select, String, cast, delete, exists, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.db.histories import hand_over
 from app.db.session import transaction
 from app.db.tables import (
     Concept,
@@ -118,6 +119,7 @@ def _purge_lineages(session: Session) -> None:
     ).all()
     if not gone:
         return
+    hand_over(session, gone)
     _bury(session, select(Version.adapter_object_id).where(Version.lineage_id.in_(gone)))
     _bury(session, select(Job.checkpoint_object_id).where(Job.lineage_id.in_(gone)))
     _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from PIL import Image
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
@@ -141,7 +141,7 @@ def _publish(
         raise CanceledError("The job was canceled at the user's request.")
     version = Version(
         lineage_id=lineage.id,
-        number=1 + session.scalars(select(func.max(Version.number)).where(Version.lineage_id == lineage.id)).one(),
+        number=lineage.take_number(),
         status=VersionStatus.LIVE if lineage.head_version_id == job.parent_version_id else VersionStatus.HELD,
         parent_id=job.parent_version_id,
         concept_id=params.concept_id,

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, Uuid, case, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from app.db.histories import ancestry_of, in_history
 from app.db.tables import (
     Concept,
     ConceptImage,
@@ -50,24 +51,19 @@ def lineages_of(user_id: UUID) -> Select[Lineage, int]:
 
 
 def versions_of(lineage_id: UUID) -> Select[Version, int | None, StoredObject | None]:
-    """The versions of a lineage, each with its parent's number and its adapter."""
+    """The versions of a lineage's history, each with its parent's number and its adapter."""
     parent = aliased(Version)
     return (
         select(Version, parent.number, StoredObject)
         .outerjoin(parent, parent.id == Version.parent_id)
         .outerjoin(StoredObject, StoredObject.id == Version.adapter_object_id)
-        .where(Version.lineage_id == lineage_id)
+        .where(in_history(lineage_id))
     )
 
 
 async def ancestry(session: AsyncSession, version_id: UUID) -> Sequence[Version]:
     """The version and all its ancestors, the base among them, oldest first."""
-    start = select(Version.id, Version.parent_id, literal(0).label("depth")).where(Version.id == version_id)
-    chain = start.cte("chain", recursive=True)
-    parents = select(Version.id, Version.parent_id, chain.c.depth + 1).join(chain, Version.id == chain.c.parent_id)
-    chain = chain.union_all(parents)
-    query = select(Version).join(chain, Version.id == chain.c.id).order_by(chain.c.depth.desc())
-    return (await session.scalars(query)).all()
+    return (await session.scalars(ancestry_of(version_id))).all()
 
 
 def generations_of(user_id: UUID) -> Select[Generation, int, Job]:

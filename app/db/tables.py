@@ -137,7 +137,10 @@ class ConceptImage(Table):
 
 
 class Lineage(Identified, Tombstoned, Table):
-    """One user's chain of versions over one base model under one strategy."""
+    """One user's versions over one base model under one strategy.
+
+    Its history is what it made, and the ancestry of the version that it was forked from: see `app.db.histories`.
+    """
 
     __tablename__ = "lineages"
 
@@ -149,10 +152,20 @@ class Lineage(Identified, Tombstoned, Table):
     head_version_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None, index=True
     )
+    forked_from_version_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("versions.id", use_alter=True, name="lineages_forked_from_version_id_fkey"), default=None, index=True
+    )
+    next_number: Mapped[int] = mapped_column(default=1)
+
+    def take_number(self) -> int:
+        """A number for a new version, which no version of this history has or had. The lineage must be locked."""
+        number = self.next_number
+        self.next_number += 1
+        return number
 
 
 class Version(Identified, Table):
-    """An immutable member of a lineage. Version 0 is the base: no parent, no concept, no adapter."""
+    """An immutable member of the lineage that made it. Version 0 is the base: no parent, no concept, no adapter."""
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("lineage_id", "number"),)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.histories import in_history
 from app.db.queries import ancestry, concepts_of, unfinished_training
 from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
 from app.domain.concepts import TaughtConcept
@@ -102,7 +103,7 @@ def _insist_on_same_run(past: _Past, strategy: StrategyOptions, training: Traini
 async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
     """The first rare token of the base that nothing in the lineage has, held versions and canceled runs included."""
     base = await session.get_one(BaseModelRow, lineage.base_model)
-    versions = await session.scalars(select(Version.taught).where(Version.lineage_id == lineage.id))
+    versions = await session.scalars(select(Version.taught).where(in_history(lineage.id)))
     jobs = await session.scalars(unfinished_training(lineage.id))
     used = {taught.token for taught in versions if taught is not None}
     used |= {job.params.taught.token for job in jobs if isinstance(job.params, TrainParams)}

@@ -62,6 +62,24 @@ def test_every_migration_can_be_taken_back(database_url: str) -> None:
     engine.dispose()
 
 
+def test_lineages_count_on_from_the_versions_that_they_have(database_url: str) -> None:
+    upgrade(database_url, "0002")
+    engine = make_engine(database_url)
+    _fill(engine)
+    versions = _reflect(engine).tables["versions"]
+    with engine.begin() as connection:
+        connection.execute(text("SET session_replication_role = replica"))
+        with_versions = connection.scalars(text("SELECT id FROM lineages")).first()
+        for number in range(4):
+            row = _row(versions, number) | {"lineage_id": with_versions, "number": number}
+            connection.execute(insert(versions).values(row))
+    upgrade(database_url)
+    with engine.connect() as connection:
+        counters = connection.execute(text("SELECT id, next_number FROM lineages")).all()
+    assert sorted((row.id == with_versions, row.next_number) for row in counters) == [(False, 1), (True, 4)]
+    engine.dispose()
+
+
 def _reflect(engine: Engine) -> MetaData:
     metadata = MetaData()
     metadata.reflect(engine)

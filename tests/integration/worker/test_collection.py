@@ -1,5 +1,8 @@
 """What is deleted goes for good, and nothing else does."""
 
+from datetime import UTC, datetime
+from uuid import UUID
+
 from sqlalchemy import func, update
 
 from app.db.session import transaction
@@ -62,6 +65,42 @@ def test_a_deleted_lineage_leaves_its_concepts(world: World) -> None:
     sweep(world)
     assert _count(world, Lineage, Version, Job, Generation, GenerationImage, Concept) == [0, 0, 0, 0, 0, 1]
     assert len(world.keys()) == 2
+
+
+def test_a_branch_inherits_what_it_shares_with_a_deleted_lineage(world: World) -> None:
+    original = world.lineage()
+    for name in ("dog", "vase"):
+        world.train(original, name)
+    runner = world.runner()
+    runner.run_until_idle(KINDS)
+    branch, sibling = world.branch(original, 1), world.branch(original, 1)
+    world.generate(original, 2)
+    drawn = world.generate(branch, 1)
+    runner.run_until_idle(KINDS)
+    _delete_lineage(world, original)
+    sweep(world)
+    # Of the original, only version 2 and its pictures are gone: versions 0 and 1 are the oldest branch's now.
+    assert _count(world, Lineage, Version, Generation) == [2, 2, 1]
+    assert {world.version(sibling, number).lineage_id for number in (0, 1)} == {branch}
+    again = world.generate(sibling, 1)
+    world.train(sibling, "cat")
+    runner.run_until_idle(KINDS)
+    assert world.pictures(again)[0].tobytes() == world.pictures(drawn)[0].tobytes()
+    assert world.version(sibling, 2).parent_id == world.version(branch, 1).id
+
+    _delete_lineage(world, branch)
+    sweep(world)
+    assert {world.version(sibling, number).lineage_id for number in range(3)} == {sibling}
+    _delete_lineage(world, sibling)
+    sweep(world)
+    assert _count(world, Lineage, Version, Job, Generation) == [0] * 4
+    # What is left are the three concepts' images.
+    assert len(world.keys()) == 6
+
+
+def _delete_lineage(world: World, lineage_id: UUID) -> None:
+    with transaction(world.engine) as session:
+        session.get_one(Lineage, lineage_id).deleted_at = datetime.now(UTC)
 
 
 def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> None:

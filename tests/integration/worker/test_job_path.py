@@ -175,12 +175,16 @@ def test_a_version_trained_beside_a_moved_head_is_held(world: World, monkeypatch
 
 def _move_head(world: World, lineage_id: UUID) -> None:
     with transaction(world.engine) as session:
+        lineage = session.get_one(Lineage, lineage_id)
         version = Version(
-            lineage_id=lineage_id, number=1, status=VersionStatus.LIVE, parent_id=world.version(lineage_id, 0).id
+            lineage_id=lineage_id,
+            number=lineage.take_number(),
+            status=VersionStatus.LIVE,
+            parent_id=lineage.head_version_id,
         )
         session.add(version)
         session.flush()
-        session.get_one(Lineage, lineage_id).head_version_id = version.id
+        lineage.head_version_id = version.id
 
 
 @pytest.mark.parametrize("table", [Concept, Lineage])

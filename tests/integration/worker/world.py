@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.db.histories import in_history
 from app.db.session import make_engine, transaction
 from app.db.tables import (
     BaseModelRow,
@@ -115,6 +116,24 @@ class World:
             lineage.head_version_id = zero.id
             return lineage.id
 
+    def branch(self, lineage_id: UUID, number: int, strategy: StrategyOptions | None = None) -> UUID:
+        """A lineage forked from that version, which is its head."""
+        fork = self.version(lineage_id, number)
+        with transaction(self.engine) as session:
+            branch = Lineage(
+                user_id=self.user_id,
+                name="branch",
+                base_model=self.base_model.name,
+                strategy=strategy or MergeOptions(),
+                training=TRAINING,
+                head_version_id=fork.id,
+                forked_from_version_id=fork.id,
+                next_number=number + 1,
+            )
+            session.add(branch)
+            session.flush()
+            return branch.id
+
     def train(self, lineage_id: UUID, name: str, training: TrainingOptions = TRAINING) -> UUID:
         """A queued train job for a new concept."""
         concept_id = self.concept(name)
@@ -176,7 +195,7 @@ class World:
     def version(self, lineage_id: UUID, number: int) -> Version:
         """A version's row."""
         with transaction(self.engine) as session:
-            query = select(Version).where(Version.lineage_id == lineage_id, Version.number == number)
+            query = select(Version).where(in_history(lineage_id), Version.number == number)
             return session.scalars(query).one()
 
     def adapter(self, lineage_id: UUID, number: int) -> bytes:
