@@ -45,6 +45,7 @@ def binary(media_type: str, description: str) -> Responses:
 READ = problems(401, 422, 503)
 READ_ONE = problems(401, 404, 422, 503)
 WRITE = problems(400, 401, 404, 409, 413, 422, 503)
+ACT = problems(401, 404, 409, 422, 503)
 REMOVE = problems(401, 404, 422, 503)
 ADMIN = problems(403)
 

@@ -67,6 +67,11 @@ def accepted(body: BaseModel, location: str) -> Answer:
     return Answer(202, body.model_dump_json(), location)
 
 
+def done(body: BaseModel) -> Answer:
+    """200, with what has changed."""
+    return Answer(200, body.model_dump_json(), None)
+
+
 def _response(answer: Answer) -> Response:
     headers = {} if answer.location is None else {"Location": answer.location}
     return Response(answer.body, answer.status_code, headers=headers, media_type="application/json")

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, Uuid, case, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.db.histories import ancestry_of, in_history
+from app.db.histories import ancestry_of, in_history, on_head_path
 from app.db.tables import (
     Concept,
     ConceptImage,
@@ -41,20 +41,22 @@ def concept_images(concept_ids: Sequence[UUID]) -> Select[ConceptImage, StoredOb
     )
 
 
-def lineages_of(user_id: UUID) -> Select[Lineage, int]:
-    """The lineages of a user, each with the number of its head."""
+def lineages_of(user_id: UUID) -> Select[Lineage, int, int | None]:
+    """The lineages of a user, each with the number of its head and, for a branch, of its fork."""
+    fork = aliased(Version)
     return (
-        select(Lineage, Version.number)
+        select(Lineage, Version.number, fork.number)
         .join(Version, Version.id == Lineage.head_version_id)
+        .outerjoin(fork, fork.id == Lineage.forked_from_version_id)
         .where(Lineage.user_id == user_id, Lineage.deleted_at.is_(None))
     )
 
 
-def versions_of(lineage_id: UUID) -> Select[Version, int | None, StoredObject | None]:
-    """The versions of a lineage's history, each with its parent's number and its adapter."""
+def versions_of(lineage_id: UUID) -> Select[Version, int | None, StoredObject | None, bool]:
+    """The versions of a lineage's history, each with its parent's number, its adapter, and `on_head_path`."""
     parent = aliased(Version)
     return (
-        select(Version, parent.number, StoredObject)
+        select(Version, parent.number, StoredObject, on_head_path(lineage_id))
         .outerjoin(parent, parent.id == Version.parent_id)
         .outerjoin(StoredObject, StoredObject.id == Version.adapter_object_id)
         .where(in_history(lineage_id))

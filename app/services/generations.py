@@ -9,15 +9,16 @@ from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import ancestry, draws, generation_images, generations_of, versions_of
-from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject, Version
+from app.db.queries import ancestry, draws, generation_images, generations_of
+from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
 from app.domain.concepts import TaughtConcept, resolve_prompt
-from app.domain.errors import Fault, InvalidInputError, NotFoundError, UnknownConceptError
+from app.domain.errors import Fault, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind
 from app.services.context import Work
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage
 from app.services.submission import submit_job
+from app.services.versions import named_version
 
 # Larger seeds would not survive a JSON parser that reads numbers as doubles.
 MAX_SEED = 2**53 - 1
@@ -56,8 +57,8 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         UnknownConceptError: a prompt names a concept that the version has not learned.
     """
     session = work.session
-    lineage, head = await get_lineage(session, user_id, new.lineage_id)
-    version = await _version(session, lineage, head if new.version is None else new.version)
+    lineage, head = (await get_lineage(session, user_id, new.lineage_id))[:2]
+    version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
     taught = tuple(link.taught for link in await ancestry(session, version.id) if link.taught is not None)
     base = await session.get_one(BaseModelRow, lineage.base_model)
     generation = Generation(
@@ -75,14 +76,6 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
     session.add(generation)
     await session.flush()
     return await _queue(work, lineage, generation)
-
-
-async def _version(session: AsyncSession, lineage: Lineage, number: int) -> Version:
-    row = (await session.execute(versions_of(lineage.id).where(Version.number == number))).one_or_none()
-    if row is None:
-        fault = Fault(field="version", message="unknown")
-        raise InvalidInputError(f"Lineage {lineage.id} has no version {number}.", (fault,))
-    return row[0]
 
 
 def _resolve_negative(prompt: str, taught: tuple[TaughtConcept, ...]) -> str:

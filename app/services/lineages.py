@@ -15,8 +15,8 @@ from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.jobs import request_cancel
 
-HeadedLineage = Row[Lineage, int]
-"""A lineage and the number of its head."""
+HeadedLineage = Row[Lineage, int, int | None]
+"""A lineage, the number of its head, and for a branch that of its fork."""
 
 
 async def create_lineage(

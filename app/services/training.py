@@ -1,14 +1,12 @@
 """Submitting a train job: which concept, as which token, on top of what."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.histories import in_history
-from app.db.queries import ancestry, concepts_of, unfinished_training
+from app.db.queries import concepts_of, unfinished_training
 from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
@@ -18,27 +16,8 @@ from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work
 from app.services.jobs import PlacedJob
 from app.services.lineages import lock_lineage, override
+from app.services.past import Past, teaches_again
 from app.services.submission import submit_job
-
-
-@dataclass(frozen=True)
-class _Past:
-    """What a new version will stand on: the head's ancestry, and the jobs that publish before it."""
-
-    ancestry: Sequence[Version]
-    pending: Sequence[TrainParams]
-
-    def taught(self) -> list[tuple[UUID | None, TaughtConcept]]:
-        """Every concept that is learned before the new one."""
-        learned = [(version.concept_id, version.taught) for version in self.ancestry if version.taught is not None]
-        return [*learned, *((params.concept_id, params.taught) for params in self.pending)]
-
-    def parent_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
-        """How the version that will be the parent is trained; None for the base."""
-        if self.pending:
-            return self.pending[-1].strategy, self.pending[-1].training
-        head = self.ancestry[-1]
-        return None if head.strategy is None or head.training is None else (head.strategy, head.training)
 
 
 async def submit_training(
@@ -52,9 +31,10 @@ async def submit_training(
         InvalidInputError: training options that do not go together, or that the strategy fixes while its run goes on.
     """
     session = work.session
-    lineage, _ = await lock_lineage(session, user_id, lineage_id)
+    lineage = (await lock_lineage(session, user_id, lineage_id))[0]
     concept = await _lock_concept(session, user_id, concept_id)
-    past = await _past(session, lineage)
+    assert lineage.head_version_id is not None
+    past = await Past.of(session, lineage, lineage.head_version_id)
     _insist_on_new(past, concept)
     training = override(lineage.training, overrides)
     _insist_on_same_run(past, lineage.strategy, training)
@@ -80,20 +60,12 @@ async def _lock_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) 
     return concept
 
 
-async def _past(session: AsyncSession, lineage: Lineage) -> _Past:
-    assert lineage.head_version_id is not None
-    jobs = (await session.scalars(unfinished_training(lineage.id))).all()
-    pending = [job.params for job in jobs if isinstance(job.params, TrainParams) and job.cancel_requested_at is None]
-    return _Past(await ancestry(session, lineage.head_version_id), pending)
+def _insist_on_new(past: Past, concept: Concept) -> None:
+    if teaches_again(past.taught(), concept.id, concept.name):
+        raise ConflictError(f"This lineage has learned a concept named {concept.name}, or is about to.")
 
 
-def _insist_on_new(past: _Past, concept: Concept) -> None:
-    for concept_id, taught in past.taught():
-        if concept_id == concept.id or taught.name == concept.name:
-            raise ConflictError(f"This lineage has learned a concept named {taught.name}, or is about to.")
-
-
-def _insist_on_same_run(past: _Past, strategy: StrategyOptions, training: TrainingOptions) -> None:
+def _insist_on_same_run(past: Past, strategy: StrategyOptions, training: TrainingOptions) -> None:
     if changed := changed_within_run(past.parent_options(), (strategy, training)):
         message = f"strategy {strategy.name} fixes it while it trains one adapter on and on"
         faults = tuple(Fault(field=f"training.{name}", message=message) for name in changed)

@@ -19,12 +19,12 @@ from app.services.adapter_folding import Link
 from app.services.context import Services
 from app.services.lineages import get_lineage
 
-PlacedVersion = Row[Version, int | None, StoredObject | None]
-"""A version, its parent's number, and its adapter."""
+PlacedVersion = Row[Version, int | None, StoredObject | None, bool]
+"""A version, its parent's number, its adapter, and whether it is the head or one of the head's ancestors."""
 
 
 async def list_versions(session: AsyncSession, user_id: UUID, lineage_id: UUID, window: Window) -> Page[PlacedVersion]:
-    """The versions of a lineage, newest first.
+    """The versions of a lineage's history, newest first.
 
     Raises:
         NotFoundError: the user has no such lineage.
@@ -43,6 +43,20 @@ async def get_version(session: AsyncSession, user_id: UUID, lineage_id: UUID, nu
     row = (await session.execute(versions_of(lineage_id).where(Version.number == number))).one_or_none()
     if row is None:
         raise NotFoundError(f"Lineage {lineage_id} has no version {number}.")
+    return row
+
+
+async def named_version(session: AsyncSession, lineage_id: UUID, number: int, field: str) -> PlacedVersion:
+    """The version of a lineage's history that a field of a request names.
+
+    Raises:
+        InvalidInputError: it has no such version.
+    """
+    row = (await session.execute(versions_of(lineage_id).where(Version.number == number))).one_or_none()
+    if row is None:
+        raise InvalidInputError(
+            f"Lineage {lineage_id} has no version {number}.", (Fault(field=field, message="unknown"),)
+        )
     return row
 
 
@@ -79,7 +93,7 @@ async def plan_export(
         ConflictError: version 0, which has no adapter.
         InvalidInputError: a concept is asked for that the version has no adapter of its own for; or none, of several.
     """
-    version, _, _ = await get_version(session, user_id, lineage_id, number)
+    version = (await get_version(session, user_id, lineage_id, number))[0]
     if number == 0:
         raise ConflictError("Version 0 is the base model itself; it has no adapter.")
     chain = _chosen(await ancestry(session, version.id), wanted.concept)

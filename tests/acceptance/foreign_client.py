@@ -58,6 +58,10 @@ class ForeignClient:
         job: Json = self.call("GET", f"/v1/jobs/{job_id}", 200).json()
         return job
 
+    def learn(self, lineage: str, concept: str) -> int:
+        """Train a concept to the end; the number of the version."""
+        return int(self.wait(self.train(lineage, concept)["id"], "succeeded")["result"]["version"])
+
     def wait(self, job_id: str, *statuses: str, patience_seconds: float = PATIENCE_SECONDS) -> Json:
         """Poll until the job has one of these statuses."""
         deadline = time.monotonic() + patience_seconds

@@ -1,15 +1,17 @@
-"""Lineages: create, look, rename, delete."""
+"""Lineages: create, look, rename, branch, roll back, compare, delete."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import READ, READ_ONE, REMOVE, WRITE, problems
-from app.api.once import OnlyOnce, created
+from app.api.once import OnlyOnce, created, done
+from app.api.schemas.histories import ComparisonBody, NewBranchBody, RollbackBody, VersionNumber
 from app.api.schemas.lineages import LineageBody, LineageChanges, LineagePage, NewLineageBody
 from app.domain.quotas import Quota
-from app.services import lineages
+from app.services import histories, lineages
 from app.services.context import Work
 from app.services.idempotency import Answer
 from app.services.quotas import insist_on_room
@@ -50,7 +52,43 @@ async def rename_lineage(lineage_id: UUID, body: LineageChanges, caller: Caller,
     return LineageBody.of(await lineages.rename_lineage(work.session, caller.id, lineage_id, body.name))
 
 
+@router.post("/{lineage_id}/branches", status_code=201, response_model=LineageBody, responses=WRITE)
+async def create_branch(lineage_id: UUID, body: NewBranchBody, caller: Caller, once: OnlyOnce) -> Response:
+    """Branch a lineage: a new one that shares a version and all its ancestors, and trains on from there."""
+
+    async def act(work: Work) -> Answer:
+        row = await histories.branch_lineage(
+            work, caller.id, lineage_id, body.from_version, body.name, body.strategy, body.training
+        )
+        return created(LineageBody.of(row), f"/v1/lineages/{row[0].id}")
+
+    return await once.run(act, body)
+
+
+@router.post("/{lineage_id}/rollback", response_model=LineageBody, responses=WRITE)
+async def roll_back(lineage_id: UUID, body: RollbackBody, caller: Caller, once: OnlyOnce) -> Response:
+    """Move the head back to one of its ancestors. Nothing is deleted; training on forks the history."""
+
+    async def act(work: Work) -> Answer:
+        return done(LineageBody.of(await histories.roll_back(work.session, caller.id, lineage_id, body.to_version)))
+
+    return await once.run(act, body)
+
+
+@router.get("/{lineage_id}/compare", responses=READ_ONE)
+async def compare_versions(
+    lineage_id: UUID,
+    caller: Caller,
+    work: Transaction,
+    from_version: Annotated[VersionNumber, Query(alias="from")],
+    to_version: Annotated[VersionNumber, Query(alias="to")],
+) -> ComparisonBody:
+    """Compare two versions: what one has learned and the other has not, and how they came about."""
+    comparison = await histories.compare_versions(work.session, caller.id, lineage_id, from_version, to_version)
+    return ComparisonBody.of(from_version, to_version, comparison)
+
+
 @router.delete("/{lineage_id}", status_code=204, responses=REMOVE)
 async def delete_lineage(lineage_id: UUID, caller: Caller, work: Transaction) -> None:
-    """Delete a lineage with its versions and pictures, and cancel its jobs."""
+    """Delete a lineage with its pictures and the versions that no branch shares, and cancel its jobs."""
     await lineages.delete_lineage(work.session, caller.id, lineage_id)

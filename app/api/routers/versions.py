@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
-from app.api.documented import READ_ONE, WRITE, binary, problems
+from app.api.documented import ACT, READ_ONE, WRITE, binary, problems
 from app.api.files import is_known
-from app.api.once import OnlyOnce, accepted
+from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
-from app.services import training, versions
+from app.domain.base import Value
+from app.services import histories, training, versions
 from app.services.adapter_export import AdapterFormat
 from app.services.context import Work, open_work
 from app.services.idempotency import Answer
@@ -35,14 +36,26 @@ async def create_version(lineage_id: UUID, body: NewVersionBody, caller: Caller,
 @router.get("", responses=READ_ONE)
 async def list_versions(lineage_id: UUID, caller: Caller, work: Transaction, window: PageWindow) -> VersionPage:
     """List the versions of a lineage."""
-    page = (await versions.list_versions(work.session, caller.id, lineage_id, window)).map(VersionBody.of)
+    rows = await versions.list_versions(work.session, caller.id, lineage_id, window)
+    page = rows.map(lambda row: VersionBody.of(lineage_id, row))
     return VersionPage(items=list(page.items), next_cursor=page.next_cursor)
 
 
 @router.get("/{number}", responses=READ_ONE)
 async def get_version(lineage_id: UUID, number: Number, caller: Caller, work: Transaction) -> VersionBody:
     """Show a version."""
-    return VersionBody.of(await versions.get_version(work.session, caller.id, lineage_id, number))
+    return VersionBody.of(lineage_id, await versions.get_version(work.session, caller.id, lineage_id, number))
+
+
+@router.post("/{number}/promote", response_model=VersionBody, responses=ACT)
+async def promote_version(lineage_id: UUID, number: Number, caller: Caller, once: OnlyOnce) -> Response:
+    """Make a version the head that is not on the way to it: a held one, or one that a rollback left aside."""
+
+    async def act(work: Work) -> Answer:
+        row = await histories.promote(work.session, caller.id, lineage_id, number)
+        return done(VersionBody.of(lineage_id, row))
+
+    return await once.run(act, Value())
 
 
 @router.get(

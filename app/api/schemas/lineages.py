@@ -7,10 +7,9 @@ from pydantic import Field, JsonValue
 
 from app.api.schemas.base import Label, PageBody, example, page_example
 from app.api.schemas.examples import CONCEPT_ID, EARLIER, LINEAGE_ID, SHA256, THEN
-from app.db.tables import Version
 from app.domain.base import Value
 from app.domain.base_models import BaseModelName
-from app.domain.concepts import ConceptKind
+from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.lineages import Provenance, VersionStatus
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions, TrainingOverrides
@@ -47,7 +46,7 @@ class LineageChanges(Value):
 
 
 class LineageBody(Value):
-    """A lineage: a chain of versions over one base model under one strategy."""
+    """A lineage: versions over one base model under one strategy, each trained on top of another."""
 
     model_config = example(
         {
@@ -57,6 +56,7 @@ class LineageBody(Value):
             "strategy": {"name": "merge"},
             "training": _TRAINING,
             "head_version": 1,
+            "forked_from_version": None,
             "created_at": EARLIER,
         }
     )
@@ -67,12 +67,15 @@ class LineageBody(Value):
     strategy: AnyStrategy
     training: TrainingOptions
     head_version: int = Field(description="0 is the base itself.")
+    forked_from_version: int | None = Field(
+        description="Of a branch: the version that it was made from. That one and its ancestors are shared."
+    )
     created_at: datetime
 
     @classmethod
     def of(cls, row: HeadedLineage) -> "LineageBody":
-        """The body of a lineage and its head."""
-        lineage, head = row
+        """The body of a lineage, its head and its fork."""
+        lineage, head, fork = row
         return cls(
             id=lineage.id,
             name=lineage.name,
@@ -80,6 +83,7 @@ class LineageBody(Value):
             strategy=lineage.strategy,
             training=lineage.training,
             head_version=head,
+            forked_from_version=fork,
             created_at=lineage.created_at,
         )
 
@@ -108,6 +112,11 @@ class VersionConcept(Value):
     class_noun: str | None
     token: str
 
+    @classmethod
+    def of(cls, concept_id: UUID | None, taught: TaughtConcept) -> "VersionConcept":
+        """The body of a learned concept."""
+        return cls(id=concept_id, name=taught.name, kind=taught.kind, class_noun=taught.class_noun, token=taught.token)
+
 
 class AdapterBody(Value):
     """What a version's own task has learned, as it is stored."""
@@ -122,9 +131,11 @@ class VersionBody(Value):
     model_config = example(
         {
             "lineage_id": LINEAGE_ID,
+            "owner_lineage_id": LINEAGE_ID,
             "version": 1,
             "status": "live",
             "parent": 0,
+            "on_head_path": True,
             "concept": {"id": CONCEPT_ID, "name": "rex", "kind": "object", "class_noun": "dog", "token": "zvx"},
             "strategy": {"name": "merge"},
             "training": _TRAINING,
@@ -135,9 +146,14 @@ class VersionBody(Value):
     )
 
     lineage_id: UUID
+    owner_lineage_id: UUID = Field(
+        description="The lineage that made the version, or the branch that inherited it when that lineage was deleted. "
+        "Another one than lineage_id for what a branch shares."
+    )
     version: int
     status: VersionStatus
     parent: int | None = Field(description="The version that this one was trained on top of; null for version 0.")
+    on_head_path: bool = Field(description="Whether it is the head or one of the head's ancestors.")
     concept: VersionConcept | None
     strategy: AnyStrategy | None
     training: TrainingOptions | None
@@ -146,30 +162,24 @@ class VersionBody(Value):
     created_at: datetime
 
     @classmethod
-    def of(cls, row: PlacedVersion) -> "VersionBody":
-        """The body of a version, its parent's number and its adapter."""
-        version, parent, adapter = row
+    def of(cls, lineage_id: UUID, row: PlacedVersion) -> "VersionBody":
+        """The body of a version in the history of that lineage."""
+        version, parent, adapter, is_on_head_path = row
         return cls(
-            lineage_id=version.lineage_id,
+            lineage_id=lineage_id,
+            owner_lineage_id=version.lineage_id,
             version=version.number,
-            status=version.status,
+            # A branch was made from what it shares: whatever that is to its owner, here it is live.
+            status=version.status if version.lineage_id == lineage_id else VersionStatus.LIVE,
             parent=parent,
-            concept=_concept(version),
+            on_head_path=is_on_head_path,
+            concept=None if version.taught is None else VersionConcept.of(version.concept_id, version.taught),
             strategy=version.strategy,
             training=version.training,
             adapter=None if adapter is None else AdapterBody(sha256=adapter.sha256, size_bytes=adapter.size_bytes),
             provenance=version.provenance,
             created_at=version.created_at,
         )
-
-
-def _concept(version: Version) -> VersionConcept | None:
-    taught = version.taught
-    if taught is None:
-        return None
-    return VersionConcept(
-        id=version.concept_id, name=taught.name, kind=taught.kind, class_noun=taught.class_noun, token=taught.token
-    )
 
 
 class VersionPage(PageBody[VersionBody]):

@@ -17,7 +17,7 @@ Files = list[tuple[str, tuple[str, bytes, str]]]
 
 def write_base_models(folder: Path) -> Path:
     """Manifests without weights: the front end never opens those."""
-    tokens = {BASE: [f"tok{number}" for number in range(8)], FEW_TOKENS: ["only"]}
+    tokens = {BASE: [f"tok{number}" for number in range(32)], FEW_TOKENS: ["only"]}
     for name, rare_tokens in tokens.items():
         manifest = {
             "name": name,

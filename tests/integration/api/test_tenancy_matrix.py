@@ -39,6 +39,7 @@ class Route:
 
     whose: For
     body: Bodies | None = None
+    query: str = ""
 
 
 OWNER, EACH, ADMIN, ANYBODY = (Route(whose) for whose in For)
@@ -58,6 +59,10 @@ ROUTES: dict[str, Route] = {
     "get /v1/lineages/{lineage_id}/versions": OWNER,
     "get /v1/lineages/{lineage_id}/versions/{number}": OWNER,
     "get /v1/lineages/{lineage_id}/versions/{number}/adapter": OWNER,
+    "post /v1/lineages/{lineage_id}/versions/{number}/promote": OWNER,
+    "post /v1/lineages/{lineage_id}/branches": Route(For.OWNER, lambda _: {"from_version": 9, "name": "mine"}),
+    "post /v1/lineages/{lineage_id}/rollback": Route(For.OWNER, lambda _: {"to_version": 9}),
+    "get /v1/lineages/{lineage_id}/compare": Route(For.OWNER, query="?from=0&to=1"),
     "post /v1/generations": Route(For.OWNER, lambda names: {"lineage_id": names.lineage_id, "prompt": "a cat"}),
     "get /v1/generations": EACH,
     "get /v1/generations/{generation_id}": OWNER,
@@ -142,7 +147,7 @@ def ask(client: httpx.Client, route: str, path: Names, body: Names) -> httpx.Res
         fields = {"name": f"new-{path.concept_id}", "kind": "style"}
         return client.post(path.path(template), data=fields, files=files(image()))
     make = ROUTES[route].body
-    return client.request(method, path.path(template), json=None if make is None else make(body))
+    return client.request(method, path.path(template) + ROUTES[route].query, json=None if make is None else make(body))
 
 
 def shape(answer: httpx.Response) -> tuple[int, str, list[str]]:

@@ -38,6 +38,7 @@ def adapter_bytes(factors: Factors, scale: float) -> bytes:
 
 def start(server: Server, job_id: str, step: int = 0) -> None:
     """A worker claims the job and has done that many steps."""
+    head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
     with transaction(server.engine) as session:
         session.execute(
             update(Job)
@@ -46,6 +47,7 @@ def start(server: Server, job_id: str, step: int = 0) -> None:
                 status=JobStatus.RUNNING,
                 attempt=Job.attempt + 1,
                 started_at=func.clock_timestamp(),
+                parent_version_id=head,
                 phase=Phase.TRAINING,
                 step=step,
                 seconds_per_step=0.5,
@@ -55,17 +57,17 @@ def start(server: Server, job_id: str, step: int = 0) -> None:
 
 
 def publish_version(server: Server, job_id: str, data: bytes) -> int:
-    """A worker finishes the train job; the version's number."""
+    """A worker finishes the train job; the version's number. It is held if the head has moved since the job started."""
     with transaction(server.engine) as session:
         job = session.get_one(Job, UUID(job_id))
         assert isinstance(job.params, TrainParams)
         lineage = session.get_one(Lineage, job.lineage_id)
-        numbers = select(func.max(Version.number)).where(Version.lineage_id == lineage.id)
+        parent_id = job.parent_version_id or lineage.head_version_id
         version = Version(
             lineage_id=lineage.id,
-            number=1 + session.scalars(numbers).one(),
-            status=VersionStatus.LIVE,
-            parent_id=lineage.head_version_id,
+            number=lineage.take_number(),
+            status=VersionStatus.LIVE if parent_id == lineage.head_version_id else VersionStatus.HELD,
+            parent_id=parent_id,
             concept_id=job.params.concept_id,
             taught=job.params.taught,
             strategy=job.params.strategy,
@@ -74,7 +76,8 @@ def publish_version(server: Server, job_id: str, data: bytes) -> int:
         )
         session.add(version)
         session.flush()
-        lineage.head_version_id = version.id
+        if version.status is VersionStatus.LIVE:
+            lineage.head_version_id = version.id
         job.status = JobStatus.SUCCEEDED
         job.result = TrainResult(lineage_id=lineage.id, version=version.number)
         return version.number

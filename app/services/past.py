@@ -1,0 +1,71 @@
+"""What a new version will stand on, and what must not be there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.queries import ancestry, unfinished_training
+from app.db.tables import Lineage, Version
+from app.domain.concepts import TaughtConcept
+from app.domain.errors import ConflictError
+from app.domain.jobs import TrainParams
+from app.domain.strategies import StrategyOptions, changed_within_run
+from app.domain.training import TrainingOptions
+
+Taught = tuple[UUID | None, TaughtConcept]
+"""A learned concept, and its id unless it is deleted."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A head's ancestry, and the jobs that publish before the new version."""
+
+    ancestry: Sequence[Version]
+    pending: Sequence[TrainParams]
+
+    @classmethod
+    async def of(cls, session: AsyncSession, lineage: Lineage, head_version_id: UUID) -> "Past":
+        """The past that the lineage has, or would have, with that head."""
+        jobs = (await session.scalars(unfinished_training(lineage.id))).all()
+        pending = [
+            job.params for job in jobs if isinstance(job.params, TrainParams) and job.cancel_requested_at is None
+        ]
+        return cls(await ancestry(session, head_version_id), pending)
+
+    def taught(self) -> list[Taught]:
+        """Every concept that is learned before the new version."""
+        return [*self._learned(), *((params.concept_id, params.taught) for params in self.pending)]
+
+    def parent_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
+        """How the version that will be the parent is trained; None for the base."""
+        if self.pending:
+            return self.pending[-1].strategy, self.pending[-1].training
+        return self._head_options()
+
+    def insist_on_room_for_pending(self) -> None:
+        """The pending jobs were accepted on top of another head; they must be acceptable on this one.
+
+        Raises:
+            ConflictError: one of them is not.
+        """
+        learned = self._learned()
+        for params in self.pending:
+            if teaches_again(learned, params.concept_id, params.taught.name):
+                raise ConflictError(f"An unfinished job teaches {params.taught.name}, as that version does; cancel it.")
+            if changed_within_run(self._head_options(), (params.strategy, params.training)):
+                detail = f"An unfinished job that teaches {params.taught.name} cannot go on from there; cancel it."
+                raise ConflictError(detail)
+
+    def _learned(self) -> list[Taught]:
+        return [(version.concept_id, version.taught) for version in self.ancestry if version.taught is not None]
+
+    def _head_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
+        head = self.ancestry[-1]
+        return None if head.strategy is None or head.training is None else (head.strategy, head.training)
+
+
+def teaches_again(learned: Sequence[Taught], concept_id: UUID, name: str) -> bool:
+    """Whether a concept is learned already. Its name is what prompts go by, so another of that name is no better."""
+    return any(concept_id == other_id or name == taught.name for other_id, taught in learned)
