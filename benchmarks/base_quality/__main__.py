@@ -11,6 +11,7 @@ import typer
 
 from app.domain.base_models import BaseModelManifest, Family
 from benchmarks.base_quality import docs, measure, sheet
+from benchmarks.base_quality.asks import known_names
 from benchmarks.base_quality.figures import Figure, Report, markdown
 from benchmarks.base_quality.judge import Judge
 from benchmarks.drawing import Sampler
@@ -43,7 +44,8 @@ def main(
     icons, not_measured = _icons(work_dir)
     judge = Judge.load()
     sampler = Sampler(manifest.default_steps, manifest.default_guidance_scale)
-    drawn = _draw(base, judge, pictures, sampler)
+    names = known_names(icons)
+    drawn = _draw(base, names, pictures, sampler)
     figures: list[Figure] = [
         *measure.verdict_figures(judge, base, drawn, icons),
         *([] if icons is None else measure.psnr_figures(base, icons, pictures)),
@@ -57,6 +59,7 @@ def main(
         base=base.fingerprint,
         encoder=judge.what.fingerprint,
         pictures=pictures,
+        names=len(names),
         sampling_steps=sampler.steps,
         guidance_scale=sampler.guidance_scale,
         figures=tuple(figures),
@@ -74,10 +77,10 @@ def _icons(work_dir: Path) -> tuple[Pictures | None, str]:
         return None, f"Real pictures and the VAE were not measured. {error}"
 
 
-def _draw(base: StableDiffusionBase, judge: Judge, count: int, sampler: Sampler) -> measure.Drawn:
+def _draw(base: StableDiffusionBase, names: list[str], count: int, sampler: Sampler) -> measure.Drawn:
     with bars() as progress:
         row = progress.add_task("pictures", total=measure.sample_size(count))
-        return measure.draw_sample(base, judge.names.labels, count, sampler, lambda n: progress.advance(row, n))
+        return measure.draw_sample(base, names, count, sampler, lambda n: progress.advance(row, n))
 
 
 def _write(report: Report, output: Path, page: Path | None) -> None:

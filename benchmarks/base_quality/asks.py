@@ -1,8 +1,10 @@
 """What the base is asked to draw: pretrained names, in pretrained sets, on the twelve backgrounds."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -10,6 +12,8 @@ from worker.pretraining.captions import SET_NOUNS, article
 from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.pictures import Placement, compose
+
+NAMES_FILE = Path(__file__).parent / "names.json"
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,18 @@ class Ask:
         return f"{article(SET_NOUNS[self.set_name])} icon of {article(self.name)} {where}"
 
 
+def known_names(icons: Pictures | None, file: Path = NAMES_FILE) -> list[str]:
+    """The names that the base was trained to draw, sorted: from the icons, which write the file, or from that file."""
+    if icons is None:
+        names: list[str] = json.loads(file.read_text(encoding="utf-8"))
+        return names
+    found = sorted({picture.name for picture in icons.for_generator})
+    file.write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+    return found
+
+
 def draw_asks(names: Sequence[str], count: int, seed: int) -> list[Ask]:
-    """Names, sets and colours, each drawn by itself; not every set has every name, nor has the base seen every pair."""
+    """Names, sets and colours, each drawn by itself; every set draws every name that the base knows."""
     generator = random.Random(f"asks {seed}")
     sets, colours = list(SET_NOUNS), list(BACKGROUNDS)
     return [Ask(generator.choice(sets), generator.choice(names), generator.choice(colours)) for _ in range(count)]

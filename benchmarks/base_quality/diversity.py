@@ -30,20 +30,20 @@ def in_pixels(groups: Sequence[Group]) -> Estimate:
 
 
 def placements(pictures: Pictures) -> list[list[Image.Image]]:
-    """Groups of one pretrained icon on one background, at several places and sizes."""
+    """Groups of one icon that the base knows on one background, at several places and sizes."""
     generator = random.Random("placements")
     groups = []
-    for picture in generator.sample(pictures.for_pretraining, GROUPS):
+    for picture in generator.sample(pictures.for_generator, GROUPS):
         colour = generator.choice(list(BACKGROUNDS))
         groups.append([place(pictures, picture, colour, generator) for _ in range(GROUP_SIZE)])
     return groups
 
 
 def across_sets(pictures: Pictures) -> list[list[Image.Image]]:
-    """Groups of one pretrained name on one background, drawn by several sets."""
+    """Groups of one name that the base knows on one background, drawn by several sets."""
     generator = random.Random("across sets")
     by_name: dict[str, list[Picture]] = {}
-    for picture in pictures.for_pretraining:
+    for picture in pictures.for_generator:
         by_name.setdefault(picture.name, []).append(picture)
     drawn_often = sorted(name for name, drawn in by_name.items() if len(drawn) >= GROUP_SIZE)
     groups = []

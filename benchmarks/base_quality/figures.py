@@ -25,6 +25,7 @@ class Report(Value):
     base: str
     encoder: str
     pictures: int
+    names: int
     sampling_steps: int
     guidance_scale: float
     figures: tuple[Figure, ...]
@@ -36,8 +37,9 @@ def markdown(report: Report) -> str:
     head = "| figure | drawn | real pictures | real, through the VAE | wanted |"
     lines = [head, "| --- | --- | --- | --- | --- |", *(_row(figure) for figure in report.figures), ""]
     lines.append(
-        f"{report.date}, {report.machine}. Base {report.base[:12]}, encoder {report.encoder[:12]}; {report.pictures} "
-        f"pictures, {report.sampling_steps} steps, guidance {report.guidance_scale:g}. In brackets: 95% intervals."
+        f"{report.date}, {report.machine}. Base {report.base[:12]}, encoder {report.encoder[:12]}. {report.pictures} "
+        f"prompts over {report.names} names that the base was trained to draw, each from a noise of its own, "
+        f"{report.sampling_steps} steps, guidance {report.guidance_scale:g}. In brackets: 95% intervals."
     )
     if report.not_measured:
         lines.append(report.not_measured)

@@ -72,7 +72,7 @@ def verdict_figures(judge: Judge, base: StableDiffusionBase, drawn: Drawn, pictu
     """Background, set and name; of real pictures too where the icons are there."""
     columns: dict[str, list[Verdict]] = {"generated": judge.verdicts(drawn.images, drawn.asks)}
     if pictures is not None:
-        real = draw_real(pictures, pictures.for_pretraining, len(drawn.asks), seed=0)
+        real = draw_real(pictures, pictures.for_generator, len(drawn.asks), seed=0)
         asks, images = [ask for ask, _ in real], [image for _, image in real]
         columns["real"] = judge.verdicts(images, asks)
         columns["through_vae"] = judge.verdicts(round_trip(base, images), asks)

@@ -96,12 +96,12 @@ def draw_objects(pictures: Pictures, part: Part, count: int, seed: int) -> list[
 
 
 def draw_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:
-    """`count` held-out sets of the part, shown by things that pretraining saw in other sets.
+    """`count` held-out sets of the part, shown by things that the base knows from other sets.
 
     Raises:
         ValueError: the part has fewer.
     """
-    known = {picture.name for picture in pictures.for_pretraining}
+    known = {picture.name for picture in pictures.for_generator}
     return [
         _style(pictures, [p for p in pictures.index if p.set_name == name and p.name in known], seed)
         for name in _sample(STYLE_SETS[part], count, seed)

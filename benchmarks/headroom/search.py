@@ -93,7 +93,7 @@ class Sweep:
     finalists: list[Candidate]
 
 
-def sweep(crew: Crew, concepts: Sequence[Concept], judges: int = 3, finalists: int = 3) -> Sweep:
+def sweep(crew: Crew, concepts: Sequence[Concept], judges: int = 3, finalists: int = 2) -> Sweep:
     """Go through the stages by the first `judges` concepts, then judge the best few by all of them.
 
     Raises:

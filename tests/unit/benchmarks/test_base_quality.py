@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from benchmarks.base_quality import diversity, docs, sheet
-from benchmarks.base_quality.asks import Ask, draw_asks, draw_real
+from benchmarks.base_quality.asks import Ask, draw_asks, draw_real, known_names
 from benchmarks.base_quality.figures import Figure, Report, markdown
 from benchmarks.base_quality.judge import Judge
 from benchmarks.base_quality.measure import Drawn, draw_sample, sample_size, verdict_figures
@@ -21,6 +21,7 @@ from tests.unit.benchmarks.made_up import MiddleColour, icons
 from worker.evaluation.encoders.prototypes import Prototypes
 from worker.pretraining.captions import SET_NOUNS
 from worker.pretraining.colours import BACKGROUNDS
+from worker.pretraining.split import load_split
 
 COLOURS = {"cherry": (255, 0, 0), "leaf": (0, 255, 0), "sea": (0, 0, 255), "sun": (255, 255, 0), "plum": (255, 0, 255)}
 MORE = {"coal": (0, 0, 0), "snow": (255, 255, 255)}
@@ -67,6 +68,13 @@ def test_prompts_are_over_all_sets_and_colours_and_the_same_each_time() -> None:
     assert {ask.set_name for ask in asks} == set(SET_NOUNS)
     assert {ask.background for ask in asks} == set(BACKGROUNDS)
     assert Ask("emojione", "ant", "orange").prompt == "an emojione icon of an ant on an orange background"
+
+
+def test_without_icons_the_names_are_those_that_were_written_down(tmp_path: Path) -> None:
+    names = known_names(icons(), tmp_path / "names.json")
+    assert names == sorted({picture.name for picture in icons().for_generator})
+    assert known_names(None, tmp_path / "names.json") == names
+    assert not set(known_names(None)) & load_split().held_out_names
 
 
 def test_real_pictures_show_what_they_say() -> None:
@@ -145,6 +153,7 @@ REPORT = Report(
     base="0123456789abcdef",
     encoder="fedcba9876543210",
     pictures=400,
+    names=454,
     sampling_steps=25,
     guidance_scale=3.0,
     figures=(
@@ -165,7 +174,7 @@ def test_the_table_says_how_surely_and_on_what() -> None:
     table = markdown(REPORT).splitlines()
     assert table[2] == "| background right | 98.0% (96.0% to 99.1%) | 100.0% (99.0% to 100.0%) |  | >= 97% |"
     assert table[3] == "| size | 28.7 MB |  |  |  |"
-    assert "Base 0123456789ab, encoder fedcba987654; 400 pictures, 25 steps, guidance 3." in table[5]
+    assert "Base 0123456789ab, encoder fedcba987654. 400 prompts over 454 names" in table[5]
     assert table[-1] == "No icons."
     assert Report.model_validate_json(REPORT.model_dump_json()) == REPORT
 

@@ -51,7 +51,7 @@ def test_references_of_objects_stand_on_other_backgrounds() -> None:
 
 
 def test_styles_are_asked_for_known_things_that_they_were_not_taught_with() -> None:
-    known = {picture.name for picture in icons().for_pretraining}
+    known = {picture.name for picture in icons().for_generator}
     for concept in draw_styles(icons(), Part.CONFIRMATION, 3, seed=1):
         assert len(set(concept.subjects)) == len(concept.references) == 12
         assert set(concept.subjects) <= known
