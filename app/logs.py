@@ -5,6 +5,7 @@ What is logged is ids, routes, statuses and durations; never a key, a prompt or 
 
 import json
 import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,9 +40,20 @@ class JsonFormatter(logging.Formatter):
             **_IDS.get(),
             **getattr(record, "event", {}),
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = _described(record.exc_info[1])
         return json.dumps(line, default=str)
+
+
+def _described(error: BaseException) -> list[str]:
+    """The error and its causes, each with where it was raised and the first line of what it says.
+
+    Only the first: Postgres tells in further ones the row that it refused, and with it prompts.
+    """
+    said = (str(error).splitlines() or [""])[0]
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    cause = error.__cause__ or error.__context__
+    return [f"{type(error).__qualname__}: {said}", *frames, *(_described(cause) if cause else [])]
 
 
 def configure_logging() -> None:

@@ -44,7 +44,8 @@ def api(settings: Settings) -> Iterator[tuple[psutil.Process, str]]:
     """The process of a running API, and its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    process = subprocess.Popen(api_command("127.0.0.1", port), env=environment(settings), stdout=subprocess.DEVNULL)
+    command, variables = api_command("127.0.0.1", port), _environment(settings)
+    process = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(f"http://127.0.0.1:{port}/health/live"):
@@ -54,6 +55,11 @@ def api(settings: Settings) -> Iterator[tuple[psutil.Process, str]]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    pace = {name: str(getattr(settings, name)) for name in ("requests_per_second", "requests_burst")}
+    return {**environment(settings), **{f"PALIMPSEST_{name.upper()}": value for name, value in pace.items()}}
 
 
 def _answers(url: str) -> bool:

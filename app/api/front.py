@@ -8,6 +8,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.problems import answer, problem_of
 from app.logs import log_ids
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class FrontMiddleware:
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else str(uuid4())
-        status, started = 500, time.monotonic()
+        status, started = 0, time.monotonic()
 
         async def send_dressed(message: Message) -> None:
             nonlocal status
@@ -59,6 +60,12 @@ class FrontMiddleware:
         with log_ids(request_id=request_id):
             try:
                 await self._app(scope, receive, send_dressed)
+            except Exception:
+                log.exception("unexpected error")
+                if status:
+                    raise
+                problem = problem_of(500, "Something unexpected went wrong here.", scope["path"])
+                await answer(problem)(scope, receive, send_dressed)
             finally:
                 _log(scope, status, time.monotonic() - started)
 

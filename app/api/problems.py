@@ -75,7 +75,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _disconnected)
     for error in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(error, _database_down)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _domain(request: Request, error: Exception) -> Response:
@@ -123,8 +122,3 @@ async def _disconnected(request: Request, error: Exception) -> Response:  # noqa
 async def _database_down(request: Request, error: Exception) -> Response:
     log.error("Postgres failed: %s", error)
     return answer(problem_of(503, "The database is out of reach. Try again.", request.url.path))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    # Starlette raises the error again behind this answer, so that the server logs it.
-    return answer(problem_of(500, "Something unexpected went wrong here.", request.url.path))

@@ -117,6 +117,8 @@ def test_an_unexpected_error_does_not_tell_its_input(client: httpx.Client, log: 
         with server.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE generations DROP CONSTRAINT none")
     assert answer.status_code == 500
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Request-ID"] in log.getvalue()
     assert prompt not in answer.text
     assert "constraint" in log.getvalue()
     assert prompt not in log.getvalue()
