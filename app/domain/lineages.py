@@ -10,7 +10,10 @@ from app.domain.training import TrainingOptions
 
 
 class VersionStatus(StrEnum):
-    """`live`: reachable and usable. `held`: published beside the head, because the head had moved meanwhile."""
+    """What a version is to the lineage that owns it.
+
+    `live`: it has been the head. `held`: published beside the head, because the head had moved meanwhile.
+    """
 
     LIVE = "live"
     HELD = "held"
