@@ -72,7 +72,8 @@ def confirm(
         *draw_styles(pictures, Part.CONFIRMATION, 3, _SIZES.draw_seed),
     ]
     manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
-    training = TrainingOptions().overridden(manifest.training_defaults)
+    own = TrainingOptions(resolution=manifest.resolution, adapted_modules=manifest.adapted_modules)
+    training = own.overridden(manifest.training_defaults)
     crew = open_crew(
         model, _SIZES, output / "confirm.jsonl", processes=processes, threads=threads, minutes=budget_minutes
     )
