@@ -14,6 +14,7 @@ from app.domain.strategies import first_choice
 from worker.adapters.accumulated import ChainLink, Update
 from worker.adapters.cache import UpdateCache
 from worker.adapters.factors import from_bytes
+from worker.adapters.strategy_state import state_from_bytes
 from worker.strategies.replay import replay
 
 # Raised whenever a strategy's rule changes, so that nothing computed by an older rule is served.
@@ -43,7 +44,9 @@ def _links(versions: list[Version], read: Callable[[UUID], bytes]) -> tuple[Chai
         assert version.adapter_object_id is not None
         assert version.strategy is not None
         prompt = None if version.taught is None else version.taught.instance_prompt()
-        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id)), prompt))
+        kept = version.strategy_state_object_id
+        state = {} if kept is None else state_from_bytes(read(kept))
+        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id)), prompt, state))
     return tuple(links)
 
 

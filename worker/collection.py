@@ -121,6 +121,7 @@ def _purge_lineages(session: Session) -> None:
         return
     hand_over(session, gone)
     _bury(session, select(Version.adapter_object_id).where(Version.lineage_id.in_(gone)))
+    _bury(session, select(Version.strategy_state_object_id).where(Version.lineage_id.in_(gone)))
     _bury(session, select(Job.checkpoint_object_id).where(Job.lineage_id.in_(gone)))
     _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))
     session.execute(delete(Lineage).where(Lineage.id.in_(gone)))

@@ -21,18 +21,16 @@ class TrainHooks:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._pace = Pace()
-        self._phase = Phase.LOADING
         self._saved_at = time.monotonic()
 
     def phase(self, phase: Phase) -> None:
         """A phase of training begins."""
-        self._phase = phase
         self._context.lease.enter(phase)
         self._context.hand_back_at_shutdown()
 
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
-        """An optimizer step has ended, or an image has been encoded."""
-        if self._phase is Phase.TRAINING:
+        """An optimizer step has ended, or, with loss None, something else that shows that the job goes on."""
+        if loss is not None:
             self._context.lease.tick(Progress(step, total_steps, self._pace.step(), loss))
         else:
             self._context.lease.tick(Progress(step, total_steps, None, loss))

@@ -18,6 +18,7 @@ from app.domain.errors import DeletedError
 from app.domain.jobs import JobStatus, Phase, TrainParams, TrainResult
 from app.domain.lineages import Provenance, VersionStatus
 from worker.adapters.factors import to_bytes
+from worker.adapters.strategy_state import state_to_bytes
 from worker.chain import load_chain
 from worker.context import JobContext
 from worker.lease import CanceledError
@@ -42,6 +43,17 @@ class _Inputs:
     parent_adapter_sha256: str | None
 
 
+@dataclass(frozen=True)
+class _Products:
+    """What a train job has put into S3: the adapter, and what the strategy keeps beside it, if anything."""
+
+    adapter: StoredObject
+    state: StoredObject | None
+
+    def rows(self) -> list[StoredObject]:
+        return [self.adapter] if self.state is None else [self.adapter, self.state]
+
+
 def run(context: JobContext, params: TrainParams) -> None:
     """Train the concept on top of the lineage's head, and publish the version."""
     started_at = time.monotonic()
@@ -60,9 +72,17 @@ def run(context: JobContext, params: TrainParams) -> None:
     context.lease.enter(Phase.PUBLISHING)
     data = to_bytes(trained.adapter, {})
     adapter = context.objects.put("adapters", data, "application/octet-stream")
-    provenance = _provenance(context, params, inputs, base, manifest, trained, adapter, time.monotonic() - started_at)
+    products = _Products(adapter, _put_state(context, trained))
+    provenance = _provenance(context, params, inputs, base, manifest, trained, products, time.monotonic() - started_at)
     with transaction(context.engine) as session:
-        _publish(session, context, params, adapter, provenance)
+        _publish(session, context, params, products, provenance)
+
+
+def _put_state(context: JobContext, trained: Trained) -> StoredObject | None:
+    if not trained.strategy_state:
+        return None
+    data = state_to_bytes(trained.strategy_state)
+    return context.objects.put("strategy-states", data, "application/octet-stream")
 
 
 def _neutral_prompts(manifest: BaseModelManifest) -> tuple[str, ...]:
@@ -108,7 +128,7 @@ def _provenance(
     base: Base,
     manifest: BaseModelManifest,
     trained: Trained,
-    adapter: StoredObject,
+    products: _Products,
     seconds: float,
 ) -> Provenance:
     machine = describe_machine(base.device)
@@ -121,7 +141,8 @@ def _provenance(
         neutral_prompts=_neutral_prompts(manifest),
         strategy=params.strategy,
         training=params.training,
-        adapter_sha256=adapter.sha256,
+        adapter_sha256=products.adapter.sha256,
+        strategy_state_sha256=products.state.sha256 if products.state else None,
         final_loss=trained.final_loss,
         strategy_notes=dict(trained.notes),
         attempts=context.job.attempt,
@@ -131,7 +152,7 @@ def _provenance(
 
 
 def _publish(
-    session: Session, context: JobContext, params: TrainParams, adapter: StoredObject, provenance: Provenance
+    session: Session, context: JobContext, params: TrainParams, products: _Products, provenance: Provenance
 ) -> None:
     """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing."""
     job = context.job
@@ -148,14 +169,15 @@ def _publish(
         taught=params.taught,
         strategy=params.strategy,
         training=params.training,
-        adapter_object_id=adapter.id,
+        adapter_object_id=products.adapter.id,
+        strategy_state_object_id=products.state.id if products.state else None,
         provenance=provenance,
     )
     session.add(version)
     session.flush()
     if version.status is VersionStatus.LIVE:
         lineage.head_version_id = version.id
-    make_live(session, [adapter])
+    make_live(session, products.rows())
     result = TrainResult(lineage_id=lineage.id, version=version.number)
     leases.finish(
         session,

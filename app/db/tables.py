@@ -185,6 +185,8 @@ class Version(Identified, Table):
         Json(TypeAdapter[TrainingOptions](TrainingOptions)), default=None
     )
     adapter_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
+    # What the strategy keeps for the next task beside the adapter (`ewc`); most keep nothing.
+    strategy_state_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
     provenance: Mapped[Provenance | None] = mapped_column(Json(TypeAdapter[Provenance](Provenance)), default=None)
 
 

@@ -45,6 +45,7 @@ class Provenance(Value):
     strategy: AnyStrategy
     training: TrainingOptions
     adapter_sha256: str
+    strategy_state_sha256: str | None = None
     final_loss: float
     strategy_notes: dict[str, float] = Field(default_factory=dict)
     attempts: int

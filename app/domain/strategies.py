@@ -195,6 +195,32 @@ class NullSpaceOptions(Value):
     fold: ClassVar[Fold] = Fold.ADD
 
 
+class EwcOptions(Value):
+    """Merge, and hold new updates off the weights that earlier concepts' losses are sensitive to."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="As merge, with a penalty on changing the weights that earlier concepts' losses are sensitive to.",
+        source="arXiv 2602.17559, elastic weight consolidation in delta space; arXiv 1612.00796, EWC",
+        cost="That of plain LoRA training, and after the last step the gradients of fisher_samples single images.",
+    )
+    name: Literal["ewc"] = "ewc"
+    lam: float = Field(
+        0.02,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Weight of the penalty in the loss. Too much of it keeps the new concept from being learned.",
+    )
+    gamma: float = Field(
+        1.0, ge=0, le=1, allow_inf_nan=False, description="What share of the earlier importance each version keeps."
+    )
+    fisher_samples: int = Field(
+        32, ge=1, le=1024, description="Images, each with a noise and timestep, that importance is measured on."
+    )
+    fixed_within_run: ClassVar[tuple[str, ...]] = ()
+    fold: ClassVar[Fold] = Fold.ADD
+
+
 class IsolatedOptions(Value):
     """One adapter for each concept, all trained from the base, used as a prompt names them."""
 
@@ -217,6 +243,7 @@ StrategyOptions = (
     | CLoraOptions
     | SelfReplayOptions
     | NullSpaceOptions
+    | EwcOptions
     | IsolatedOptions
 )
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]

@@ -26,11 +26,13 @@ class ChainLink:
     """One version of a lineage's chain: the strategy it was learned by, and its own task's adapter.
 
     `instance_prompt` is what the version's concept was taught with; None where nothing was taught with a prompt.
+    `strategy_state` is what its strategy kept for the next task beside the adapter: for most nothing.
     """
 
     strategy: StrategyOptions
     adapter: Adapter
     instance_prompt: str | None = None
+    strategy_state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class LineageState:
     `sum_of_a` is the sum of the A's (r x d_in) of all adapters that D is made of, for the basis `reference` of
     `orthogonal_merge`. It is None for a module whose A's are not all of one rank.
 
+    `strategy_state` is what the nearest version that kept anything has kept; D does not depend on it.
+
     `terms` are, by module, the adapters whose updates D is the sum of; None where D is no such sum.
     """
 
@@ -50,6 +54,7 @@ class LineageState:
     last: ChainLink | None = None
     run_start: "LineageState | None" = None
     sum_of_a: Mapping[str, Tensor | None] = field(default_factory=dict)
+    strategy_state: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, tuple[Adapter, ...] | None] = field(default_factory=dict)
 
     def where_run_began(self, strategy: str) -> "LineageState":

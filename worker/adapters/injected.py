@@ -1,5 +1,6 @@
 """LoRA layers on a denoiser while it is trained, through peft, and off again afterwards."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -56,6 +57,15 @@ class LiveAdapter:
     def snapshot(self) -> Adapter:
         """A copy on the CPU."""
         return Adapter(self.scale, {name: factors.snapshot() for name, factors in self.modules.items()})
+
+    def frozen_weights(self) -> dict[str, nn.Parameter]:
+        """The weight beneath each module's factors, to which their product is added."""
+        return {name: layer.get_base_layer().weight for name, layer in zip(self.modules, self.layers, strict=True)}
+
+    def update_norm(self) -> float:
+        """`|s B A|_F` over all projections as it is now."""
+        adapter = self.snapshot()
+        return math.sqrt(sum(float(adapter.delta(name).double().square().sum()) for name in adapter.modules))
 
     @contextmanager
     def bypassed(self) -> Iterator[None]:

@@ -1,19 +1,25 @@
 """What a strategy is: how a task starts on top of its parent version, and how what it learned is consolidated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import LineageState, Update
 from worker.adapters.factors import Adapter, Factors
 from worker.strategies.extra_loss import MakeExtraLoss, NoExtraLoss
-from worker.strategies.scene import Setting
+from worker.strategies.scene import Scene, Setting
 
 Shapes = Mapping[str, tuple[int, int]]
 """(d_out, d_in) of each adapted projection, by module path."""
+
+
+def keeps_nothing(_: Scene) -> Mapping[str, Tensor]:
+    """The adapter is all that the next task is told."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Start:
     """How a task starts: what lies frozen beneath (the base computes with `W0 + beneath`), and the initial factors.
 
     In the modules of `frozen_a`, A stays as it is and only B is trained. `notes` are figures about the start that go
-    into the version's provenance. `extra_loss` makes what the strategy adds to the loss.
+    into the version's provenance. `extra_loss` makes what the strategy adds to the loss. `keep`, called after the last
+    step, makes what the next task is to be told beside the adapter: `strategy_state`, a few small named tensors.
     """
 
     beneath: Update
@@ -46,6 +53,7 @@ class Start:
     frozen_a: frozenset[str] = frozenset()
     notes: Mapping[str, float] = field(default_factory=dict)
     extra_loss: MakeExtraLoss = NoExtraLoss
+    keep: Callable[[Scene], Mapping[str, Tensor]] = keeps_nothing
 
 
 class Strategy(Protocol):

@@ -6,6 +6,7 @@ from typing import Any
 from app.domain.strategies import StrategyOptions
 from worker.strategies.base import Strategy
 from worker.strategies.c_lora import CLora
+from worker.strategies.ewc import Ewc
 from worker.strategies.isolated import Isolated
 from worker.strategies.magnitude import Magnitude
 from worker.strategies.merge import Merge
@@ -23,6 +24,7 @@ ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {
     "c_lora": CLora,
     "self_replay": SelfReplay,
     "null_space": NullSpace,
+    "ewc": Ewc,
     "isolated": Isolated,
 }
 

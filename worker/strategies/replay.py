@@ -1,6 +1,7 @@
 """From a lineage's chain to the state of its last version."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 
 from worker.adapters.accumulated import BASE_STATE, ChainLink, LineageState
@@ -12,4 +13,9 @@ def replay(chain: Sequence[ChainLink]) -> LineageState:
 
     Computed in fp32 on the CPU, in chain order, so that the same chain always gives the same bits.
     """
-    return reduce(lambda state, link: strategy_of(link.strategy).consolidate(state, link.adapter), chain, BASE_STATE)
+    return reduce(_followed, chain, BASE_STATE)
+
+
+def _followed(state: LineageState, link: ChainLink) -> LineageState:
+    following = strategy_of(link.strategy).consolidate(state, link.adapter)
+    return replace(following, strategy_state=link.strategy_state or state.strategy_state)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worker.adapters.factors import to_bytes
+from worker.adapters.strategy_state import state_to_bytes
 from worker.adapters.tensor_file import TensorFileError, pack, unpack
 from worker.models.base import Base
 from worker.training.session import Session
@@ -47,6 +48,7 @@ def task_digest(base: Base, task: TrainingTask) -> str:
         digest.update(f"{image.mode} {image.size}".encode() + image.tobytes())
     for link in task.chain:
         digest.update(to_bytes(link.adapter, {"strategy": link.strategy.model_dump_json()}))
+        digest.update(state_to_bytes(link.strategy_state))
     return digest.hexdigest()
 
 

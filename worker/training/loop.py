@@ -6,7 +6,7 @@ gives the same adapter on the CPU, bit for bit, however often it was interrupted
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -52,11 +52,14 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
         applied(base.denoiser, start.beneath) as beneath,
         injected(base.denoiser, start.factors, alpha, start.frozen_a) as adapter,
     ):
-        extra_loss = start.extra_loss(Scene(**vars(setting), adapter=adapter, beneath=beneath))
+        scene = Scene(**vars(setting), adapter=adapter, beneath=beneath)
+        extra_loss = start.extra_loss(scene)
         hooks.phase(Phase.TRAINING)
         session = open_session(adapter, task.training, generator, extra_loss.streams, base.device)
         final_loss = _Loop(task, hooks, digest, lesson, extra_loss).run(session, checkpoint)
-        trained = Trained(adapter.snapshot(), final_loss, {**start.notes, **extra_loss.notes()})
+        total = task.training.steps
+        state = start.keep(replace(scene, tick=lambda: hooks.step(total, total, None)))
+        trained = Trained(adapter.snapshot(), final_loss, {**start.notes, **extra_loss.notes()}, state)
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained

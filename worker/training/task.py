@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from app.domain.jobs import Phase
 from app.domain.strategies import StrategyOptions
@@ -47,11 +48,15 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class Trained:
-    """The adapter of this task alone, the loss of its last step, and the strategy's notes for the provenance."""
+    """The adapter of this task alone, the loss of its last step, and the strategy's notes for the provenance.
+
+    `strategy_state` is what the strategy keeps for the next task.
+    """
 
     adapter: Adapter
     final_loss: float
     notes: Mapping[str, float]
+    strategy_state: Mapping[str, Tensor]
 
 
 class Hooks(Protocol):
@@ -63,8 +68,8 @@ class Hooks(Protocol):
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
         """`step` optimizer steps are done. Called after each.
 
-        With loss None it is called in the encoding phase too: after each image, and after each denoising step of what
-        the strategy draws before training.
+        With loss None it is called where no step is made: after each image that is encoded, and after each denoising
+        step or gradient that the strategy asks for before the first step or after the last one.
         """
 
     def wants_checkpoint(self) -> bool:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from sqlalchemy import func, update
 
 from app.db.session import transaction
@@ -19,9 +20,10 @@ from app.db.tables import (
     Version,
 )
 from app.domain.jobs import JobStatus
+from app.domain.strategies import StrategyOptions
 from app.storage import describe_object
 from tests.integration.worker.test_leases import claim, expire, sweeper
-from tests.integration.worker.world import KINDS, World
+from tests.integration.worker.world import KINDS, QUICK, World
 
 
 def sweep(world: World) -> None:
@@ -42,8 +44,8 @@ def _count(world: World, *tables: type[object]) -> list[int]:
         return [session.query(table).count() for table in tables]
 
 
-def _trained(world: World) -> None:
-    lineage_id = world.lineage()
+def _trained(world: World, strategy: StrategyOptions | None = None) -> None:
+    lineage_id = world.lineage(strategy)
     world.train(lineage_id, "dog")
     runner = world.runner(checkpoint_interval_seconds=0)
     runner.run_until_idle(KINDS)
@@ -59,8 +61,10 @@ def test_sweeping_removes_the_checkpoints_of_what_has_ended_and_keeps_the_rest(w
     assert (world.objects(ObjectStatus.LIVE), world.objects(ObjectStatus.DEAD), len(world.keys())) == (5, 0, 5)
 
 
-def test_a_deleted_lineage_leaves_its_concepts(world: World) -> None:
-    _trained(world)
+@pytest.mark.parametrize("strategy", ["merge", "ewc"])
+def test_a_deleted_lineage_leaves_its_concepts(world: World, strategy: str) -> None:
+    """And nothing of what `ewc` kept beside the adapter."""
+    _trained(world, QUICK.get(strategy))
     _delete(world, Lineage)
     sweep(world)
     assert _count(world, Lineage, Version, Job, Generation, GenerationImage, Concept) == [0, 0, 0, 0, 0, 1]

@@ -7,46 +7,46 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import torch
 from sqlalchemy import func, update
 
 from app.db.session import transaction
 from app.db.tables import Concept, Generation, Job, Lineage, ObjectStatus, Version
 from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
-from app.domain.strategies import (
-    CLoraOptions,
-    IsolatedOptions,
-    MagnitudeOptions,
-    MergeOptions,
-    NaiveOptions,
-    OrthogonalMergeOptions,
-    SelfReplayOptions,
-    StrategyOptions,
-)
-from tests.integration.worker.world import KINDS, TRAINING, World
+from app.domain.strategies import IsolatedOptions, StrategyOptions
+from tests.integration.worker.world import EVERY_STRATEGY, KINDS, QUICK, TRAINING, World
 from worker import train_job
 from worker.adapters.factors import from_bytes
+from worker.chain import load_chain
+from worker.strategies.importance import unpacked
 from worker.training.loop import train
 from worker.training.task import Trained
 
-SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2)
 NOTES: dict[str, tuple[set[str], set[str]]] = {
     "orthogonal_merge": (set(), {"energy_covered", "least_energy_covered"}),
     "c_lora": ({"update_norm"}, {"update_norm"}),
     "self_replay": ({"neutral_latents"}, {"earlier_latents", "neutral_latents"}),
+    "ewc": ({"update_norm"}, {"update_norm"}),
+    "null_space": (
+        set(),
+        {
+            "energy_covered",
+            "least_energy_covered",
+            "protected_directions",
+            "protected_projections",
+            "token_residual",
+        },
+    ),
 }
-"""What the first version's provenance tells of each strategy, and what the second's."""
+"""What the first version's provenance tells of each strategy, and what the later ones'."""
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [NaiveOptions(), MergeOptions(), OrthogonalMergeOptions(), MagnitudeOptions(), CLoraOptions(), SELF_REPLAY],
-    ids=lambda strategy: strategy.name,
-)
-def test_two_concepts_become_two_versions(world: World, strategy: StrategyOptions) -> None:
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY, ids=lambda strategy: strategy.name)
+def test_three_concepts_become_three_versions(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
-    jobs = [world.train(lineage_id, name) for name in ("dog", "vase")]
-    assert world.runner().run_until_idle(KINDS) == 2
+    jobs = [world.train(lineage_id, name) for name in ("dog", "vase", "cup")]
+    assert world.runner().run_until_idle(KINDS) == 3
 
     for number, job_id in enumerate(jobs, start=1):
         job = world.job(job_id)
@@ -56,12 +56,29 @@ def test_two_concepts_become_two_versions(world: World, strategy: StrategyOption
         assert version.parent_id == world.version(lineage_id, number - 1).id
         assert version.provenance is not None
         assert version.provenance.strategy == strategy
-        assert version.provenance.strategy_notes.keys() == NOTES.get(strategy.name, (set(), set()))[number - 1]
+        assert version.provenance.strategy_notes.keys() == NOTES.get(strategy.name, (set(), set()))[number > 1]
         assert version.provenance.neutral_prompts == world.base_model.neutral_prompts
         assert from_bytes(world.adapter(lineage_id, number)).is_finite()
     with transaction(world.engine) as session:
-        assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 2).id
+        assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 3).id
     assert world.objects(ObjectStatus.PENDING) == 0
+
+
+def test_what_ewc_keeps_is_there_for_the_next_task(world: World) -> None:
+    lineage_id = world.lineage(QUICK["ewc"])
+    for name in ("dog", "vase"):
+        world.train(lineage_id, name)
+    runner = world.runner()
+    runner.run_until_idle(KINDS)
+    version = world.version(lineage_id, 2)
+    links = load_chain(world.engine, version.id, world.read)
+    assert version.provenance is not None
+    assert version.provenance.strategy_state_sha256 == world.row(version.strategy_state_object_id).sha256
+    for link in links:
+        kept = unpacked(link.strategy_state)
+        assert kept.keys() == link.adapter.modules.keys()
+        assert all(bool((part.row >= 0).all()) for part in kept.values())
+    assert not torch.equal(*(next(iter(link.strategy_state.values())) for link in links))
 
 
 def test_the_same_job_gives_the_same_adapter(world: World) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from app.domain.jobs import JobStatus
-from app.domain.strategies import CLoraOptions, MergeOptions, NaiveOptions, SelfReplayOptions, StrategyOptions
+from app.domain.strategies import StrategyOptions
 from app.settings import Settings
-from tests.integration.worker.world import KINDS, World
+from tests.integration.worker.world import EVERY_STRATEGY, KINDS, World
+from tests.tiny_pipelines import RARE_TOKENS
 from tests.tiny_sdxl import write_tiny_sdxl
 from worker.adapters.factors import from_bytes
 
@@ -20,17 +21,15 @@ def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
     world.engine.dispose()
 
 
-SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2)
+NAMES_ALL = f"a photo of {' and '.join(RARE_TOKENS[:3])}"
 
 
-@pytest.mark.parametrize(
-    "strategy", [MergeOptions(), NaiveOptions(), CLoraOptions(), SELF_REPLAY], ids=lambda strategy: strategy.name
-)
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY, ids=lambda strategy: strategy.name)
 def test_three_concepts_are_taught_and_each_version_draws_its_own(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
     trained = [world.train(lineage_id, name) for name in ("dog", "vase", "cup")]
     assert world.runner().run_until_idle(KINDS) == 3
-    drawn = [world.generate(lineage_id, number) for number in (0, 1, 2, 3)]
+    drawn = [world.generate(lineage_id, number, NAMES_ALL) for number in (0, 1, 2, 3)]
     assert world.runner().run_until_idle(KINDS) == 4
 
     assert {world.job(job_id).status for job_id in trained + drawn} == {JobStatus.SUCCEEDED}

@@ -30,7 +30,14 @@ from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind, TrainParams
 from app.domain.lineages import VersionStatus
-from app.domain.strategies import MergeOptions, StrategyOptions
+from app.domain.strategies import (
+    STRATEGIES,
+    EwcOptions,
+    MergeOptions,
+    NullSpaceOptions,
+    SelfReplayOptions,
+    StrategyOptions,
+)
 from app.domain.training import TrainingOptions
 from app.settings import Settings
 from app.storage import ObjectStore, describe_object
@@ -39,6 +46,13 @@ from worker.runner import Runner
 
 TRAINING = TrainingOptions(rank=2, steps=6, batch_size=1, learning_rate=1e-3)
 KINDS = (JobKind.TRAIN, JobKind.GENERATE)
+QUICK: dict[str, StrategyOptions] = {
+    "self_replay": SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2),
+    "null_space": NullSpaceOptions(gradient_batches=2),
+    "ewc": EwcOptions(fisher_samples=2),
+}
+EVERY_STRATEGY = [QUICK.get(name, options()) for name, options in STRATEGIES.items()]
+"""With options under which none takes long."""
 
 
 def picture(seed: int) -> bytes:
@@ -200,9 +214,18 @@ class World:
 
     def adapter(self, lineage_id: UUID, number: int) -> bytes:
         """A version's stored adapter, proved by its hash."""
+        object_id = self.version(lineage_id, number).adapter_object_id
+        assert object_id is not None
+        return self.read(object_id)
+
+    def row(self, object_id: UUID | None) -> StoredObject:
+        """An object's row."""
         with transaction(self.engine) as session:
-            row = session.get_one(StoredObject, self.version(lineage_id, number).adapter_object_id)
-        return self.store.get(row)
+            return session.get_one(StoredObject, object_id)
+
+    def read(self, object_id: UUID) -> bytes:
+        """An object's bytes, proved by their hash."""
+        return self.store.get(self.row(object_id))
 
     def pictures(self, job_id: UUID) -> list[Image.Image]:
         """What a generate job has published."""
