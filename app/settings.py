@@ -65,6 +65,10 @@ class Settings(BaseSettings):
 
     # The worker.
     worker_kinds: tuple[JobKind, ...] = Field(tuple(JobKind), description="Which kinds of job this worker takes.")
+    update_cache_dir: Path | None = Field(
+        None, description="Where workers keep accumulated updates; `updates` in the home if it is not set."
+    )
+    update_cache_bytes: int = Field(8192 * MIB, ge=0, description="Of all of them together; 0: none are kept.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(2, description="Fixed, because a CPU adapter is reproducible only at the same count.")
 

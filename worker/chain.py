@@ -35,7 +35,7 @@ def accumulated_update(
     with transaction(engine) as session:
         chain = _counted(_ancestry(session, version_id), prompt)
         key = _chain_key(session, chain)
-    return cache.get(key, lambda: replay(_links(chain, read))).update
+    return cache.get(key, lambda: replay(_links(chain, read)).update)
 
 
 def _links(versions: list[Version], read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:

@@ -21,7 +21,7 @@ from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
 from worker import generate_job, outcomes, train_job
-from worker.adapters.cache import UpdateCache
+from worker.adapters.cache import DiskCache, UpdateCache
 from worker.bases import LoadedBases
 from worker.context import JobContext
 from worker.lease import Lease
@@ -43,7 +43,7 @@ class Runner:
         self._engine = engine
         self._store = store
         self._bases = LoadedBases(engine, settings)
-        self._updates = UpdateCache(capacity=_UPDATES_KEPT)
+        self._updates = UpdateCache(_UPDATES_KEPT, _disk_cache(settings))
         self._shutdown = shutdown
         self._name = f"{platform.node()}:{os.getpid()}"
         fix_threads(settings.torch_threads)
@@ -109,3 +109,9 @@ class Runner:
         except DBAPIError as database_error:
             # The lease expires by itself, and the sweeper queues the job again.
             log.warning("job %s attempt %d: Postgres is away: %s", claim.job_id, claim.attempt, database_error)
+
+
+def _disk_cache(settings: Settings) -> DiskCache | None:
+    if settings.update_cache_bytes == 0:
+        return None
+    return DiskCache(settings.update_cache_dir or settings.home / "updates", settings.update_cache_bytes)

@@ -1,16 +1,38 @@
-"""The cache of replayed states."""
+"""The caches of accumulated updates."""
 
-from worker.adapters.accumulated import LineageState
-from worker.adapters.cache import UpdateCache
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from worker.adapters.accumulated import Update
+from worker.adapters.cache import DiskCache, UpdateCache
+
+MANY = 10**9
+
+
+def an_update(seed: int = 0) -> Update:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) for name, shape in {"to_q": (5, 7), "conv": (3, 18)}.items()}
+
+
+def same(one: Update | None, other: Update) -> bool:
+    return one is not None and one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def never() -> Update:
+    raise AssertionError("made again")
 
 
 def test_what_was_asked_for_last_stays() -> None:
     cache, made = UpdateCache(2), []
 
-    def get(key: str) -> LineageState:
-        def make() -> LineageState:
+    def get(key: str) -> Update:
+        def make() -> Update:
             made.append(key)
-            return LineageState(update={})
+            return {}
 
         return cache.get(key, make)
 
@@ -21,3 +43,56 @@ def test_what_was_asked_for_last_stays() -> None:
     assert get("a") is first
     get("b")
     assert made == ["a", "b", "c", "b"]
+
+
+def test_another_process_finds_it_on_disk_bit_for_bit(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "updates"
+    for update in (an_update(), {}):
+        UpdateCache(1, DiskCache(folder, MANY)).get(str(len(update)), lambda update=update: update)  # type: ignore[misc]
+        assert same(UpdateCache(1, DiskCache(folder, MANY)).get(str(len(update)), never), update)
+
+
+def _flip(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize("harm", [_flip, lambda data: data[:-9], lambda _: b"", lambda data: data[:40]])
+def test_what_is_damaged_is_made_again(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    disk = DiskCache(tmp_path, MANY)
+    disk.put("a", an_update())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(harm(path.read_bytes()))
+    assert disk.get("a") is None
+    assert list(tmp_path.iterdir()) == []
+    assert same(UpdateCache(1, disk).get("a", an_update), an_update())
+    assert same(disk.get("a"), an_update())
+
+
+def test_what_was_used_least_recently_goes_first(tmp_path: Path) -> None:
+    DiskCache(tmp_path, MANY).put("size", an_update())
+    (path,) = tmp_path.iterdir()
+    disk = DiskCache(tmp_path, 2 * path.stat().st_size)
+    left = path.rename(tmp_path / "left-by-a-killed-process.1.part")
+    os.utime(left, (0, 0))
+    for age, key in enumerate("ab"):
+        disk.put(key, an_update(age))
+        os.utime(tmp_path / f"{key}.update", (1 + age, 1 + age))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.update", "b.update"}
+    assert same(disk.get("a"), an_update(0))
+    disk.put("c", an_update(2))
+    assert disk.get("b") is None
+    assert same(disk.get("a"), an_update(0))
+    assert same(disk.get("c"), an_update(2))
+
+
+def test_what_is_larger_than_all_of_it_is_not_kept(tmp_path: Path) -> None:
+    disk = DiskCache(tmp_path / "updates", 100)
+    disk.put("a", an_update())
+    assert disk.get("a") is None
+    assert not (tmp_path / "updates").exists()
+
+
+def test_without_a_disk_work_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    cache = UpdateCache(1, DiskCache(tmp_path / "file" / "updates", MANY))
+    assert same(cache.get("a", an_update), an_update())
