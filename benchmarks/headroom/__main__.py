@@ -15,6 +15,7 @@ from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes
 from benchmarks.headroom import tables
 from benchmarks.headroom.crew import OutOfBudgetError, open_crew
 from benchmarks.headroom.runs import Trial, gain
+from benchmarks.headroom.search import Candidate
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
 from worker.evaluation.encoders.base import EncoderError
@@ -50,9 +51,12 @@ def sweep(
     crew = open_crew(
         model, _SIZES, output / "sweep.jsonl", processes=processes, threads=threads, minutes=budget_minutes
     )
+    found: dict[str, list[Candidate]] = {}
     with crew as workers:
-        found = search(workers, concepts)
-    _write(output / "sweep.md", tables.sweep_tables(found))
+        for question, candidates in search(workers, concepts):
+            found[question] = candidates
+            _write(output / "sweep.md", tables.sweep_tables(found))
+    print(tables.sweep_tables(found))
 
 
 @app.command()
@@ -82,11 +86,12 @@ def confirm(
         runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")
     gains = [gain(run, base) for run, base in zip(runs, bases, strict=True)]
     _write(output / "confirm.md", tables.confirmation_table(gains))
+    print(tables.confirmation_table(gains))
 
 
 def _write(path: Path, table: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(table + "\n", encoding="utf-8")
-    print(table)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A full grid over five options would take a day on two cores; a stage asks one qu
 concepts judge every variant, and all concepts judge the best few at the end.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.base import Value
@@ -55,6 +55,7 @@ STAGES = (
     Stage("learning rate's end", lambda best: [best, _changed(best, lr_scheduler="cosine")]),
 )
 START = TrainingOptions(adapted_modules=ATTENTION)
+FINALISTS = "the best, on all concepts"
 
 
 class Candidate(Value):
@@ -75,36 +76,33 @@ class Candidate(Value):
 def judge(crew: Crew, options: Sequence[TrainingOptions], concepts: Sequence[Concept], label: str) -> list[Candidate]:
     """Every variant on every concept, best first."""
     bases = crew.runs([Trial(concept, None) for concept in concepts], f"{label}: base")
-    trials = [Trial(concept, training) for training in options for concept in concepts]
-    runs = crew.runs(trials, label)
+    # Concept after concept: should the minutes run out, the first few have judged all variants.
+    runs = crew.runs([Trial(concept, training) for concept in concepts for training in options], label)
     candidates = []
     for place, training in enumerate(options):
-        own = runs[place * len(concepts) : (place + 1) * len(concepts)]
+        own = runs[place :: len(options)]
         gains = tuple(gain(run, base) for run, base in zip(own, bases, strict=True))
         candidates.append(Candidate(training=training, gains=gains))
     return sorted(candidates, key=lambda candidate: candidate.merit, reverse=True)
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The stages' candidates by question, best first, and the finalists on all concepts."""
+def sweep(
+    crew: Crew, concepts: Sequence[Concept], judges: int = 3, finalists: int = 2
+) -> Iterator[tuple[str, list[Candidate]]]:
+    """Each stage's question with its candidates, best first, as it ends; the last are the best few on all concepts.
 
-    stages: dict[str, list[Candidate]]
-    finalists: list[Candidate]
-
-
-def sweep(crew: Crew, concepts: Sequence[Concept], judges: int = 3, finalists: int = 2) -> Sweep:
-    """Go through the stages by the first `judges` concepts, then judge the best few by all of them.
+    The first `judges` concepts judge every candidate.
 
     Raises:
         OutOfBudgetError: the minutes are used up; called again, it goes on from there.
     """
     best = START
-    stages = {}
+    seen: dict[TrainingOptions, Candidate] = {}
     for stage in STAGES:
-        stages[stage.question] = judge(crew, stage.variants(best), concepts[:judges], stage.question)
-        best = stages[stage.question][0].training
-    seen = {candidate.training: candidate for candidates in stages.values() for candidate in candidates}
+        candidates = judge(crew, stage.variants(best), concepts[:judges], stage.question)
+        yield stage.question, candidates
+        best = candidates[0].training
+        seen |= {candidate.training: candidate for candidate in candidates}
     ranked = sorted(seen.values(), key=lambda candidate: candidate.merit, reverse=True)
     chosen = [candidate.training for candidate in ranked[:finalists]]
-    return Sweep(stages, judge(crew, chosen, concepts, "finalists"))
+    yield FINALISTS, judge(crew, chosen, concepts, FINALISTS)

@@ -1,21 +1,20 @@
 """What the sweep and the confirmation found, as markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from app.domain.training import TrainingOptions
 from benchmarks.headroom.runs import Gain
-from benchmarks.headroom.search import MODULES, Candidate, Sweep
+from benchmarks.headroom.search import MODULES, Candidate
 from benchmarks.statistics import Estimate, share
 
 LEARNED = 1.5
 """The standardised gain from which on a concept counts as learned."""
 
 
-def sweep_tables(sweep: Sweep) -> str:
-    """One table per stage, and one of the finalists."""
-    parts = [f"{question}\n\n{_candidates(candidates)}" for question, candidates in sweep.stages.items()]
-    return "\n\n".join([*parts, f"finalists, on all concepts\n\n{_candidates(sweep.finalists)}"])
+def sweep_tables(stages: Mapping[str, Sequence[Candidate]]) -> str:
+    """One table per question, in the order in which they were asked."""
+    return "\n\n".join(f"## {question}\n\n{_candidates(candidates)}" for question, candidates in stages.items())
 
 
 def _candidates(candidates: Iterable[Candidate]) -> str:

@@ -16,7 +16,7 @@ from benchmarks.experiments.scoring import Scores
 from benchmarks.headroom import tables
 from benchmarks.headroom.crew import Crew, OutOfBudgetError
 from benchmarks.headroom.runs import Run, Trial, gain, perform
-from benchmarks.headroom.search import MODULES, START, sweep
+from benchmarks.headroom.search import FINALISTS, MODULES, START, sweep
 from benchmarks.progress import bars
 from tests.unit.benchmarks.made_up import icons, laboratory
 
@@ -72,19 +72,19 @@ def crew_of(job: Callable[[Trial], Run], path: Path, minutes: float = 10.0) -> I
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = Counted(simulated)
     with crew_of(whole, tmp_path / "whole.jsonl") as crew:
-        expected = sweep(crew, CONCEPTS)
+        expected = dict(sweep(crew, CONCEPTS))
     path = tmp_path / "killed.jsonl"
     with pytest.raises(KeyboardInterrupt), crew_of(Counted(simulated, dies_at=17), path) as crew:
-        sweep(crew, CONCEPTS)
+        dict(sweep(crew, CONCEPTS))
     with path.open("a") as file:
         file.write('{"setting": {"base": "tor')
     rest = Counted(simulated)
     with crew_of(rest, path) as crew:
-        found = sweep(crew, CONCEPTS)
+        found = dict(sweep(crew, CONCEPTS))
     assert found == expected
     assert rest.done == whole.done - 17
     with crew_of(Counted(simulated, dies_at=0), path) as crew:
-        assert sweep(crew, CONCEPTS) == expected
+        assert dict(sweep(crew, CONCEPTS)) == expected
 
 
 def test_results_of_another_base_are_not_taken_for_this_ones(tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_results_of_another_base_are_not_taken_for_this_ones(tmp_path: Path) -> 
 def test_no_run_is_begun_after_the_budget(tmp_path: Path) -> None:
     job = Counted(simulated)
     with pytest.raises(OutOfBudgetError, match="base"), crew_of(job, tmp_path / "runs.jsonl", minutes=0) as crew:
-        sweep(crew, CONCEPTS)
+        dict(sweep(crew, CONCEPTS))
     assert job.done == 0
 
 
 def test_the_search_finds_the_best_of_each_stage_and_minds_the_background(tmp_path: Path) -> None:
     with crew_of(simulated, tmp_path / "runs.jsonl") as crew:
-        found = sweep(crew, CONCEPTS)
-    best = found.finalists[0].training
+        found = dict(sweep(crew, CONCEPTS))
+    best = found[FINALISTS][0].training
     assert (best.rank, best.learning_rate, best.steps) == (16, 4e-3, 300)
     assert best.adapted_modules == max(MODULES.values(), key=len)
-    assert len(found.finalists[0].gains) == len(CONCEPTS)
+    assert len(found[FINALISTS][0].gains) == len(CONCEPTS)
     table = tables.sweep_tables(found)
     assert "| attention, feed-forward, convolutions | 16 | 0.004 | 300 |" in table
     assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
