@@ -67,11 +67,20 @@ def _diffusers(modules: Mapping[str, Factors], denoiser: str) -> dict[str, Array
 
 
 def _kohya(modules: Mapping[str, Factors]) -> dict[str, Array]:
-    """Kohya's scripts say `lora_unet_` of every denoiser, transformers included."""
+    """Kohya's scripts say `lora_unet_` of every denoiser, transformers included.
+
+    All modules get one rank, with zeros where a module needs less: diffusers takes one module's alpha for that of all.
+    """
+    rank = max((len(factors.a) for factors in modules.values()), default=0)
     tensors: dict[str, Array] = {}
     for name, factors in modules.items():
         prefix = "lora_unet_" + name.replace(".", "_")
-        tensors[f"{prefix}.lora_down.weight"] = np.ascontiguousarray(factors.a)
-        tensors[f"{prefix}.lora_up.weight"] = np.ascontiguousarray(factors.b)
-        tensors[f"{prefix}.alpha"] = np.array(factors.a.shape[0], dtype=np.float32)
+        tensors[f"{prefix}.lora_down.weight"] = _padded(factors.a, 0, rank)
+        tensors[f"{prefix}.lora_up.weight"] = _padded(factors.b, 1, rank)
+        tensors[f"{prefix}.alpha"] = np.array(rank, dtype=np.float32)
     return tensors
+
+
+def _padded(factor: Array, axis: int, rank: int) -> Array:
+    missing = [(0, rank - size if n == axis else 0) for n, size in enumerate(factor.shape)]
+    return np.ascontiguousarray(np.pad(factor, missing))

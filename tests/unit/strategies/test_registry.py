@@ -77,3 +77,10 @@ def test_the_documents_have_a_section_on_it_that_names_its_options(name: str) ->
     section = next((text for text in sections if re.match(rf"`?{name}\b", text)), "")
     assert len(section) > 500
     assert all(f"`{option}`" in section for option in STRATEGIES[name].model_fields if option != "name")
+    assert all(f"\n*{said}*" in section for said in ("Idea.", "Formula.", "Stores", "Costs", "Use it", "Not"))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_documents_table_tells_what_it_starts_from_and_how_it_exports(name: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \|(.*)\|$", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(row.split(" | ")) == 4
