@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, se
 from sqlalchemy.orm import Session, aliased
 
 from app.db.tables import Job, Lineage
+from app.db.turns import next_job
 from app.domain.errors import DeletedError, PalimpsestError
 from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
 
@@ -101,18 +102,12 @@ def _claimable() -> ColumnElement[bool]:
 
 
 def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Claim | None:
-    """Claim the next job of these kinds, or None. Generations go before training: somebody waits for them.
+    """Claim the next job of these kinds, or None; `app.db.turns` says which is next.
 
     The parent of a train job is the lineage's head at this moment. The row is not parsed here: one that a newer release
     has written, and this one cannot read, must not keep a worker from all others.
     """
-    job_id = session.scalar(
-        select(Job.id)
-        .where(_claimable(), Job.kind.in_(kinds))
-        .order_by(case((Job.kind == JobKind.TRAIN, 1), else_=0), Job.seq)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
+    job_id = next_job(session, and_(_claimable(), Job.kind.in_(kinds)))
     if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()

@@ -234,6 +234,8 @@ class Job(Identified, Table):
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
         Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),
         Index("jobs_generation", text("((params ->> 'generation_id')::uuid)")),
+        Index("jobs_turns", "user_id", "started_at"),
+        Index("jobs_queued_of_user", "user_id", "seq", postgresql_where=text("status = 'queued'")),
         Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
     )
 

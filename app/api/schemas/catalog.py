@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from app.api.schemas.base import PageBody, Text, example, page_example
 from app.api.schemas.examples import EARLIER
@@ -52,6 +52,12 @@ class StrategyPage(PageBody[StrategyBody]):
         return cls(items=[StrategyBody.of(name, options) for name, options in STRATEGIES.items()], next_cursor=None)
 
 
+def _without_nul(manifest: BaseModelManifest) -> BaseModelManifest:
+    if "\\u0000" in manifest.model_dump_json():
+        raise ValueError("must not contain the character U+0000")
+    return manifest
+
+
 class NewBaseModelBody(Value):
     """A base model to register."""
 
@@ -65,7 +71,7 @@ class NewBaseModelBody(Value):
     source: Text = Field(
         min_length=1, max_length=1000, description="The folder of the pipeline, as workers see it, or its hub id."
     )
-    manifest: BaseModelManifest
+    manifest: Annotated[BaseModelManifest, AfterValidator(_without_nul)]
 
 
 class BaseModelBody(Value):
