@@ -12,10 +12,13 @@ from app.api import problems
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.documented import DocumentedAPI
 from app.api.front import REQUEST_ID, FrontMiddleware
-from app.api.routers import catalog, concepts, generations, health, jobs, lineages, users, versions
+from app.api.routers import catalog, concepts, generations, health, imports, jobs, lineages, users, versions
 from app.logs import configure_logging
 from app.services.context import open_services
-from app.settings import Settings, get_settings
+from app.settings import MIB, Settings, get_settings
+
+# What a form may have beside its file.
+_FORM_BYTES = MIB
 
 _DESCRIPTION = """Teaches one diffusion model concept after concept, and shows what each costs the earlier ones.
 
@@ -47,7 +50,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # FastAPI's own page loads Swagger UI from a CDN; this one works without the internet, and keeps no key.
     patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"displayRequestDuration": True})
     problems.install(app)
-    app.add_middleware(BodyLimitMiddleware, max_multipart_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        max_multipart_bytes=settings.max_body_bytes,
+        by_ending={"/import": settings.max_adapter_bytes + _FORM_BYTES},
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -57,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
         )
     app.add_middleware(FrontMiddleware)
-    for module in (concepts, lineages, versions, generations, jobs, catalog, users, health):
+    for module in (concepts, lineages, versions, imports, generations, jobs, catalog, users, health):
         app.include_router(module.router)
     return app
 

@@ -43,7 +43,7 @@ class WakeUps:
         """Advise one worker of the queue of `kind` to look for work; False when the broker is down."""
         try:
             # Without an expiry: that would compare two machines' clocks. A wake-up for nothing costs one query.
-            self._celery.send_task(WAKE_TASK, queue=kind.value, retry=False)
+            self._celery.send_task(WAKE_TASK, queue=kind.queue.value, retry=False)
         except (OperationalError, OSError) as error:
             log.warning("no wake-up for %s: the broker is out of reach: %s", kind.value, error)
             return False

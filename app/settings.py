@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.domain.jobs import JobKind
+from app.domain.jobs import QUEUES, JobKind
 from app.domain.quotas import Quotas
 
 MIB = 1024 * 1024
@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = 64 * MIB
     cors_origins: tuple[str, ...] = Field((), description="Whose pages may call the API from a browser: none.")
     max_image_bytes: int = 16 * MIB
+    max_adapter_bytes: int = Field(1024 * MIB, description="Of an imported LoRA; SDXL's at rank 64 is 186 MB.")
     max_image_pixels: int = 25_000_000
     stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")
 
@@ -64,7 +65,7 @@ class Settings(BaseSettings):
     retry_backoff_seconds: float = 10.0
 
     # The worker.
-    worker_kinds: tuple[JobKind, ...] = Field(tuple(JobKind), description="Which kinds of job this worker takes.")
+    worker_kinds: tuple[JobKind, ...] = Field(QUEUES, description="Which kinds of job this worker takes.")
     update_cache_dir: Path | None = Field(
         None, description="Where workers keep accumulated updates; `updates` in the home if it is not set."
     )

@@ -1,10 +1,11 @@
 """Objects in S3: written once, under a key of their own, and checked against their hash on every read."""
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import boto3
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
 _FIRST_REGION = "us-east-1"  # the only one that S3 does not want named
+_CHUNK_BYTES = 1024 * 1024
 _DELETE_BATCH = 1000  # S3's own limit for DeleteObjects
 
 
@@ -30,18 +32,32 @@ class Listed(NamedTuple):
     modified_at: datetime
 
 
-def describe_object(user_id: UUID, kind: str, data: bytes, content_type: str) -> StoredObject:
-    """The pending row for `data`, to be committed before the put; its key is never used for anything else."""
+def describe_object(user_id: UUID, kind: str, data: bytes | BinaryIO, content_type: str) -> StoredObject:
+    """The pending row for `data`, to be committed before the put; its key is never used for anything else.
+
+    A file is hashed from its start to its end, and left at its start.
+    """
     object_id = uuid4()
+    sha256, size_bytes = _measure(io.BytesIO(data) if isinstance(data, bytes) else data)
     return StoredObject(
         id=object_id,
         user_id=user_id,
         kind=kind,
         key=f"users/{user_id}/{kind}/{object_id}",
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
+        sha256=sha256,
+        size_bytes=size_bytes,
         content_type=content_type,
     )
+
+
+def _measure(file: BinaryIO) -> tuple[str, int]:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    size_bytes = file.tell()
+    file.seek(0)
+    return digest.hexdigest(), size_bytes
 
 
 @contextmanager
@@ -100,8 +116,8 @@ class ObjectStore:
             return False
         return True
 
-    def put(self, row: StoredObject, data: bytes) -> None:
-        """Write the bytes that `row` describes."""
+    def put(self, row: StoredObject, data: bytes | BinaryIO) -> None:
+        """Write the bytes, or the file, that `row` describes."""
         with _storage_errors(f"write {row.key}"):
             self._client.put_object(Bucket=self._bucket, Key=row.key, Body=data, ContentType=row.content_type)
 

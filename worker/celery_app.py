@@ -46,7 +46,7 @@ celery_app.conf.imports = ("worker.tasks",)
 
 @worker_ready.connect
 def _look_for_work_at_once(**_: Any) -> None:
-    celery_app.send_task(WAKE_TASK, queue=worker_settings().worker_kinds[0].value)
+    celery_app.send_task(WAKE_TASK, queue=worker_settings().worker_kinds[0].queue.value)
 
 
 @worker_shutting_down.connect

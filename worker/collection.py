@@ -44,16 +44,18 @@ def purge_tombstones(session: Session) -> None:
 
 
 def drop_finished_checkpoints(session: Session) -> None:
-    """A job that has ended needs its checkpoint no more."""
-    has_ended = Job.status.in_(TERMINAL) & Job.checkpoint_object_id.is_not(None)
+    """A job that has ended needs neither its checkpoint nor its input any more."""
+    has_objects = Job.checkpoint_object_id.is_not(None) | Job.input_object_id.is_not(None)
+    has_ended = Job.status.in_(TERMINAL) & has_objects
     ended = session.scalars(select(Job.id).where(has_ended).with_for_update(skip_locked=True)).all()
     if not ended:
         return
     _bury(session, select(Job.checkpoint_object_id).where(Job.id.in_(ended)))
+    _bury(session, select(Job.input_object_id).where(Job.id.in_(ended)))
     session.execute(
         update(Job)
         .where(Job.id.in_(ended))
-        .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None)
+        .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None, input_object_id=None)
     )
 
 
@@ -123,14 +125,13 @@ def _purge_lineages(session: Session) -> None:
     _bury(session, select(Version.adapter_object_id).where(Version.lineage_id.in_(gone)))
     _bury(session, select(Version.strategy_state_object_id).where(Version.lineage_id.in_(gone)))
     _bury(session, select(Job.checkpoint_object_id).where(Job.lineage_id.in_(gone)))
+    _bury(session, select(Job.input_object_id).where(Job.lineage_id.in_(gone)))
     _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))
     session.execute(delete(Lineage).where(Lineage.id.in_(gone)))
 
 
 def _purge_concepts(session: Session) -> None:
-    trains_it = (Job.kind == JobKind.TRAIN) & (
-        func.jsonb_extract_path_text(Job.params, "concept_id") == cast(Concept.id, String)
-    )
+    trains_it = func.jsonb_extract_path_text(Job.params, "concept_id") == cast(Concept.id, String)
     gone = session.scalars(
         select(Concept.id).where(Concept.deleted_at.is_not(None), ~_running(trains_it)).with_for_update()
     ).all()

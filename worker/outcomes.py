@@ -39,7 +39,8 @@ _LONGEST_DELAY_SECONDS = 120.0
 def describe(error: Exception) -> JobFault:
     """The error in the user's words; what is not meant for users is only named."""
     if isinstance(error, PalimpsestError):
-        return JobFault(type=error.slug, title=error.title(), detail=_PRIVATE.get(type(error), error.detail))
+        detail = _PRIVATE.get(type(error), error.detail)
+        return JobFault(type=error.slug, title=error.title(), detail=detail, errors=error.faults)
     if isinstance(error, torch.OutOfMemoryError):
         detail = "The device ran out of memory: lower batch_size, resolution, rank or num_images."
         return JobFault(type="out-of-memory", title="The device ran out of memory", detail=detail)

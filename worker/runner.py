@@ -16,11 +16,11 @@ from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import PalimpsestError
-from app.domain.jobs import GenerateParams, JobKind, TrainParams
+from app.domain.jobs import GenerateParams, ImportParams, JobKind, ReproduceParams, TrainParams
 from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
-from worker import generate_job, outcomes, train_job
+from worker import generate_job, import_job, outcomes, reproduce_job, train_job
 from worker.adapters.cache import DiskCache, UpdateCache
 from worker.bases import LoadedBases
 from worker.context import JobContext
@@ -86,6 +86,10 @@ class Runner:
                 train_job.run(context, params)
             case GenerateParams() as params:
                 generate_job.run(context, params)
+            case ImportParams() as params:
+                import_job.run(context, params)
+            case ReproduceParams() as params:
+                reproduce_job.run(context, params)
 
     def _load(self, claim: Claim) -> Job:
         try:

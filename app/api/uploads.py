@@ -1,4 +1,4 @@
-"""Multipart forms of images, parsed while they stream in: a file too many or too large stops the reading."""
+"""Multipart forms with files, parsed while they stream in: a file too many or too large stops the reading."""
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -27,14 +27,19 @@ _CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class FileLimits:
-    """What a form may carry."""
+    """What a form may carry: 1 to `max_files` files, all under the one name."""
 
+    name: str
     max_files: int
     max_file_bytes: int
 
+    def label(self, position: int, file_name: str) -> str:
+        """How problems name a file."""
+        return f"{self.name}[{position}]: {file_name}" if self.max_files > 1 else f"{self.name}: {file_name}"
+
 
 @dataclass(frozen=True)
-class ImageForm:
+class FileForm:
     """A parsed form: its text fields, and its files in order."""
 
     texts: dict[str, str]
@@ -84,12 +89,13 @@ class _Parser(MultiPartParser):
 
 
 def _too_many(limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
-    return f"At most {limits.max_files} images.", (Fault(field="images", message=f"at most {limits.max_files}"),)
+    message = f"at most {limits.max_files}"
+    return f"{limits.name}: {message} may be sent.", (Fault(field=limits.name, message=message),)
 
 
 def _too_large(name: str | None, limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
     message = f"larger than {limits.max_file_bytes:,} bytes"
-    return f"{_shown(name)}: {message}.", (Fault(field=f"images: {_shown(name)}", message=message),)
+    return f"{_shown(name)}: {message}.", (Fault(field=f"{limits.name}: {_shown(name)}", message=message),)
 
 
 def _shown(name: str | None) -> str:
@@ -99,12 +105,12 @@ def _shown(name: str | None) -> str:
 
 
 @asynccontextmanager
-async def image_form(request: Request, limits: FileLimits) -> AsyncIterator[ImageForm]:
+async def file_form(request: Request, limits: FileLimits) -> AsyncIterator[FileForm]:
     """The form of a request; its temporary files are gone when the block ends.
 
     Raises:
         MalformedBodyError: it is no multipart form, or it was cut off.
-        InvalidInputError: it holds other things than texts and 1 to `max_files` files named `images`.
+        InvalidInputError: it holds other things than texts and 1 to `max_files` files of the name that `limits` has.
     """
     stream = request.stream()
     try:
@@ -115,7 +121,7 @@ async def image_form(request: Request, limits: FileLimits) -> AsyncIterator[Imag
             pass
         raise
     try:
-        yield _sorted_out(form)
+        yield _sorted_out(form, limits)
     finally:
         await form.close()
 
@@ -135,22 +141,23 @@ async def _parse(headers: Headers, stream: AsyncGenerator[bytes, None], limits: 
     return form
 
 
-def _sorted_out(form: FormData) -> ImageForm:
+def _sorted_out(form: FormData, limits: FileLimits) -> FileForm:
     texts: dict[str, str] = {}
     uploads: list[Upload] = []
     for name, value in form.multi_items():
-        if isinstance(value, UploadFile) and name == "images":
-            uploads.append(Upload(f"images[{len(uploads)}]: {_shown(value.filename)}", value.file))
-        elif isinstance(value, UploadFile) or name == "images":
-            kind = "a file" if name == "images" else "text"
+        if isinstance(value, UploadFile) and name == limits.name:
+            shown = _shown(value.filename)
+            uploads.append(Upload(limits.label(len(uploads), shown), shown, value.file))
+        elif isinstance(value, UploadFile) or name == limits.name:
+            kind = "a file" if name == limits.name else "text"
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message=f"must be {kind}"),))
         elif name in texts:
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message="given twice"),))
         else:
             texts[name] = value
     if not uploads:
-        raise InvalidInputError("At least one image is needed.", (Fault(field="images", message="none"),))
-    return ImageForm(texts, tuple(uploads))
+        raise InvalidInputError(f"{limits.name}: at least one is needed.", (Fault(field=limits.name, message="none"),))
+    return FileForm(texts, tuple(uploads))
 
 
 def _sha256(upload: Upload) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from app.db.tables import Job, Lineage
 from app.db.turns import next_job
 from app.domain.errors import DeletedError, PalimpsestError
-from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
+from app.domain.jobs import PUBLISHING_KINDS, JobFault, JobKind, JobStatus, Phase
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
@@ -83,11 +83,11 @@ def _until(seconds: float) -> ColumnElement[Any]:
 
 
 def _is_first_of_its_lineage() -> ColumnElement[bool]:
-    """Training jobs of a lineage go first in, first out, also while the first of them waits out a backoff."""
+    """Jobs that publish into a lineage go first in, first out, also while the first of them waits out a backoff."""
     earlier = aliased(Job)
     return ~exists().where(
         earlier.lineage_id == Job.lineage_id,
-        earlier.kind == JobKind.TRAIN,
+        earlier.kind.in_(PUBLISHING_KINDS),
         earlier.seq < Job.seq,
         earlier.status.in_(_UNFINISHED),
     )
@@ -97,17 +97,19 @@ def _claimable() -> ColumnElement[bool]:
     return and_(
         Job.status == JobStatus.QUEUED,
         or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
-        or_(Job.kind != JobKind.TRAIN, _is_first_of_its_lineage()),
+        or_(Job.kind.not_in(PUBLISHING_KINDS), _is_first_of_its_lineage()),
     )
 
 
 def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Claim | None:
-    """Claim the next job of these kinds, or None; `app.db.turns` says which is next.
+    """Claim the next job of these kinds and of those in their queues, or None; `app.db.turns` says which is next.
 
-    The parent of a train job is the lineage's head at this moment. The row is not parsed here: one that a newer release
-    has written, and this one cannot read, must not keep a worker from all others.
+    The parent of a version that will be published is the lineage's head at this moment. The row is not parsed here: one
+    that a newer release has written, and this one cannot read, must not keep a worker from all others.
     """
-    job_id = next_job(session, and_(_claimable(), Job.kind.in_(kinds)))
+    queues = {kind.queue for kind in kinds}
+    taken = [kind for kind in JobKind if kind.queue in queues]
+    job_id = next_job(session, and_(_claimable(), Job.kind.in_(taken)))
     if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
@@ -120,7 +122,7 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
             worker=worker,
             lease_expires_at=_until(lease_seconds),
             started_at=func.coalesce(Job.started_at, func.clock_timestamp()),
-            parent_version_id=case((Job.kind == JobKind.TRAIN, head), else_=None),
+            parent_version_id=case((Job.kind.in_(PUBLISHING_KINDS), head), else_=None),
             phase=Phase.LOADING,
             not_before=None,
         )

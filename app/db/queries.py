@@ -18,7 +18,7 @@ from app.db.tables import (
     StoredObject,
     Version,
 )
-from app.domain.jobs import JobKind, JobStatus
+from app.domain.jobs import PUBLISHING_KINDS, JobStatus
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
@@ -123,10 +123,10 @@ def jobs_of(user_id: UUID) -> Select[Job, int | None]:
     )
 
 
-def unfinished_training(lineage_id: UUID) -> Select[Job]:
-    """The train jobs of a lineage that will still publish, in the order in which they will."""
+def unfinished_publishing(lineage_id: UUID) -> Select[Job]:
+    """The jobs that will still publish into a lineage, in the order in which they will."""
     return (
         select(Job)
-        .where(Job.lineage_id == lineage_id, Job.kind == JobKind.TRAIN, Job.status.in_(UNFINISHED))
+        .where(Job.lineage_id == lineage_id, Job.kind.in_(PUBLISHING_KINDS), Job.status.in_(UNFINISHED))
         .order_by(Job.seq)
     )

@@ -1,7 +1,7 @@
 """The tables. Times are Postgres's own; a `deleted_at` is a tombstone: hidden at once, purged by the sweeper.
 
-Constraints here hold the rules that races would break: one running train job per lineage, version numbers never
-reused, names unique among what is not deleted.
+Constraints here hold the rules that races would break: one job at a time that publishes into a lineage, version numbers
+never reused, names unique among what is not deleted.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
-from app.domain.lineages import Provenance, VersionStatus
+from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.quotas import QuotaOverrides
 from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.training import TrainingOptions
@@ -187,7 +187,9 @@ class Version(Identified, Table):
     adapter_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
     # What the strategy keeps for the next task beside the adapter (`ewc`); most keep nothing.
     strategy_state_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
-    provenance: Mapped[Provenance | None] = mapped_column(Json(TypeAdapter[Provenance](Provenance)), default=None)
+    provenance: Mapped[AnyProvenance | None] = mapped_column(
+        Json(TypeAdapter[AnyProvenance](AnyProvenance)), default=None
+    )
 
 
 class Generation(Identified, Tombstoned, Table):
@@ -226,13 +228,14 @@ class Job(Identified, Table):
     __tablename__ = "jobs"
     __table_args__ = (
         Index(
-            "jobs_one_running_train_per_lineage",
+            "jobs_one_publishing_per_lineage",
             "lineage_id",
             unique=True,
-            postgresql_where=text("kind = 'train' AND status = 'running'"),
+            postgresql_where=text("kind IN ('train', 'import') AND status = 'running'"),
         ),
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
         Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),
+        Index("jobs_input", "input_object_id", postgresql_where=text("input_object_id IS NOT NULL")),
         Index("jobs_generation", text("((params ->> 'generation_id')::uuid)")),
         Index("jobs_turns", "user_id", "started_at"),
         Index("jobs_queued_of_user", "user_id", "seq", postgresql_where=text("status = 'queued'")),
@@ -246,6 +249,7 @@ class Job(Identified, Table):
     kind: Mapped[JobKind]
     params: Mapped[JobParams] = mapped_column(Json(TypeAdapter[JobParams](JobParams)))
     status: Mapped[JobStatus] = mapped_column(default=JobStatus.QUEUED)
+    input_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None)
     result: Mapped[JobResult | None] = mapped_column(Json(TypeAdapter[JobResult](JobResult)), default=None)
     error: Mapped[JobFault | None] = mapped_column(Json(TypeAdapter[JobFault](JobFault)), default=None)
 

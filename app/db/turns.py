@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, ScalarSelect, case, func, select, true
 from sqlalchemy.orm import Session, aliased
 
 from app.db.tables import Job, User
-from app.domain.jobs import JobKind
+from app.domain.jobs import TRAINING_KINDS
 
 _LAST_TURN = aliased(Job)
 # More than workers claim at one moment; when all are taken, the plain order serves as well.
 _CANDIDATES = 16
-_IS_TRAINING = case((Job.kind == JobKind.TRAIN, 1), else_=0)
+_IS_TRAINING = case((Job.kind.in_(TRAINING_KINDS), 1), else_=0)
 
 
 def next_job(session: Session, claimable: ColumnElement[bool]) -> UUID | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import JsonValue
 
 from app.domain.base import Value
-from app.domain.lineages import Provenance
+from app.domain.lineages import AnyProvenance
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 
@@ -22,7 +22,7 @@ class Difference(Value):
 
 
 def facts_of(
-    strategy: StrategyOptions | None, training: TrainingOptions | None, provenance: Provenance | None
+    strategy: StrategyOptions | None, training: TrainingOptions | None, provenance: AnyProvenance | None
 ) -> Facts:
     """Every fact of a version; none of the base, which nothing was done to."""
     parts: dict[str, JsonValue] = {}

@@ -73,6 +73,12 @@ class InvalidImageError(InvalidInputError):
     slug = "invalid-image"
 
 
+class InvalidAdapterError(InvalidInputError):
+    """The file is no adapter that this base model takes."""
+
+    slug = "invalid-adapter"
+
+
 class TooManyError(PalimpsestError):
     """A limit is reached."""
 

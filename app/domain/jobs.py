@@ -7,16 +7,36 @@ from uuid import UUID
 from pydantic import Field
 
 from app.domain.base import Value
+from app.domain.comparison import Difference
 from app.domain.concepts import TaughtConcept
+from app.domain.errors import Fault
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
 
 
 class JobKind(StrEnum):
-    """What a worker may be asked to do; each kind has a queue of its own name."""
+    """What a worker may be asked to do."""
 
     TRAIN = "train"
     GENERATE = "generate"
+    IMPORT = "import"
+    REPRODUCE = "reproduce"
+
+    @property
+    def queue(self) -> "JobKind":
+        """The kind whose queue it waits in: whoever works on that queue does all kinds that wait in it."""
+        return _QUEUE_OF.get(self, self)
+
+
+_QUEUE_OF = {JobKind.IMPORT: JobKind.TRAIN, JobKind.REPRODUCE: JobKind.TRAIN}
+
+QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
+
+TRAINING_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE)
+"""The kinds that may take long: whoever waits for another kind comes first."""
+
+PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT)
+"""The kinds that publish into a lineage: one at a time in each, first in, first out."""
 
 
 class JobStatus(StrEnum):
@@ -47,11 +67,12 @@ class Phase(StrEnum):
 
 
 class JobFault(Value):
-    """Why a job failed: the problem type's slug, a title, and one sentence for the user."""
+    """Why a job failed: the problem type's slug, a title, one sentence for the user, and what offends in its input."""
 
     type: str
     title: str
     detail: str
+    errors: tuple[Fault, ...] = ()
 
 
 class TrainParams(Value):
@@ -71,11 +92,33 @@ class GenerateParams(Value):
     generation_id: UUID
 
 
-JobParams = Annotated[TrainParams | GenerateParams, Field(discriminator="kind")]
+class ImportParams(Value):
+    """An import job: what the uploaded file, the job's `input_object_id`, is, and what its version is to teach."""
+
+    kind: Literal[JobKind.IMPORT] = JobKind.IMPORT
+    file_name: str
+    file_sha256: str
+    ignore_text_encoder: bool
+    taught: TaughtConcept | None
+
+    @property
+    def concept_id(self) -> None:
+        """What was taught elsewhere is no concept of the user's: there are no images of it here."""
+
+
+class ReproduceParams(Value):
+    """A reproduce job: which version to train again, and the concept whose images that takes."""
+
+    kind: Literal[JobKind.REPRODUCE] = JobKind.REPRODUCE
+    version_id: UUID
+    concept_id: UUID
+
+
+JobParams = Annotated[TrainParams | GenerateParams | ImportParams | ReproduceParams, Field(discriminator="kind")]
 
 
 class TrainResult(Value):
-    """What a train job made: that version of that lineage."""
+    """What a train or an import job made: that version of that lineage."""
 
     lineage_id: UUID
     version: int
@@ -87,4 +130,20 @@ class GenerateResult(Value):
     generation_id: UUID
 
 
-JobResult = TrainResult | GenerateResult
+class ReproduceResult(Value):
+    """Whether a version, trained again, has the same adapter, bit for bit; nothing is published.
+
+    `max_abs_difference` is that of any weight's update; null where the two are not of the same modules. `differences`
+    are those of the base, the images, the machine and the software, from then to now: what may be why.
+    """
+
+    lineage_id: UUID
+    version: int
+    reproduced: bool
+    expected_sha256: str
+    got_sha256: str
+    max_abs_difference: float | None
+    differences: tuple[Difference, ...]
+
+
+JobResult = TrainResult | GenerateResult | ReproduceResult

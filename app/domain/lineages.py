@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from app.domain.adapter_files import AdapterFormat
 from app.domain.base import Value
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
@@ -20,11 +21,16 @@ class VersionStatus(StrEnum):
 
 
 class Machine(Value):
-    """The hardware and software that an adapter was computed with."""
+    """The hardware and software that an adapter was computed with.
+
+    `code_sha256` is that of the source files that a training runs, so it tells apart what a release's number does not.
+    """
 
     device: str
+    processor: str = ""
     torch_threads: int
     code_version: str
+    code_sha256: str = ""
     python_version: str
     libraries: dict[str, str]
 
@@ -51,3 +57,19 @@ class Provenance(Value):
     attempts: int
     training_seconds: float
     machine: Machine
+
+
+class ImportProvenance(Value):
+    """Where an imported version's adapter comes from: a file, whose scale is folded into the stored factors."""
+
+    base_model: str
+    base_fingerprint: str
+    file_name: str
+    file_sha256: str
+    format: AdapterFormat
+    ignored_text_encoder_tensors: int
+    adapter_sha256: str
+    machine: Machine
+
+
+AnyProvenance = Provenance | ImportProvenance

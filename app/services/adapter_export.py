@@ -4,19 +4,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from safetensors.numpy import save
 
+from app.domain.adapter_files import AdapterFormat
 from app.services.adapter_folding import A, Array, B, Factors, Folded, Link, fold
-
-
-class AdapterFormat(StrEnum):
-    """`diffusers`: peft's names, for `pipe.load_lora_weights`. `kohya`: the names of kohya's scripts and of UIs."""
-
-    DIFFUSERS = "diffusers"
-    KOHYA = "kohya"
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ _DAMAGED = "the picture in it is damaged"
 
 @dataclass(frozen=True)
 class Upload:
-    """One file of a request; `label` is how problems name it."""
+    """One file of a request, named as its sender names it; `label` is how problems do."""
 
     label: str
+    file_name: str
     file: BinaryIO
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import BinaryIO
 
 from anyio import to_thread
 from sqlalchemy import delete, update
@@ -15,7 +16,7 @@ from app.services.context import Services
 
 @asynccontextmanager
 async def stored(
-    services: Services, rows: Sequence[StoredObject], contents: Sequence[bytes]
+    services: Services, rows: Sequence[StoredObject], contents: Sequence[bytes | BinaryIO]
 ) -> AsyncIterator[Sequence[StoredObject]]:
     """Put these objects, for the block to name; when it raises, rows and objects are taken away again.
 

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.queries import ancestry, unfinished_training
+from app.db.queries import ancestry, unfinished_publishing
 from app.db.tables import Lineage, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError
-from app.domain.jobs import TrainParams
+from app.domain.jobs import ImportParams, TrainParams
 from app.domain.strategies import StrategyOptions, changed_within_run
 from app.domain.training import TrainingOptions
 
@@ -23,25 +23,25 @@ class Past:
     """A head's ancestry, and the jobs that publish before the new version."""
 
     ancestry: Sequence[Version]
-    pending: Sequence[TrainParams]
+    pending: Sequence[TrainParams | ImportParams]
 
     @classmethod
     async def of(cls, session: AsyncSession, lineage: Lineage, head_version_id: UUID) -> "Past":
         """The past that the lineage has, or would have, with that head."""
-        jobs = (await session.scalars(unfinished_training(lineage.id))).all()
-        pending = [
-            job.params for job in jobs if isinstance(job.params, TrainParams) and job.cancel_requested_at is None
-        ]
+        jobs = (await session.scalars(unfinished_publishing(lineage.id))).all()
+        asked = [job.params for job in jobs if job.cancel_requested_at is None]
+        pending = [params for params in asked if isinstance(params, TrainParams | ImportParams)]
         return cls(await ancestry(session, head_version_id), pending)
 
     def taught(self) -> list[Taught]:
         """Every concept that is learned before the new version."""
-        return [*self._learned(), *((params.concept_id, params.taught) for params in self.pending)]
+        return [*self._learned(), *((p.concept_id, p.taught) for p in self.pending if p.taught is not None)]
 
     def parent_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
         """How the version that will be the parent is trained; None for the base."""
         if self.pending:
-            return self.pending[-1].strategy, self.pending[-1].training
+            last = self.pending[-1]
+            return (last.strategy, last.training) if isinstance(last, TrainParams) else None
         return self._head_options()
 
     def insist_on_room_for_pending(self) -> None:
@@ -51,12 +51,16 @@ class Past:
             ConflictError: one of them is not.
         """
         learned = self._learned()
-        for params in self.pending:
+        for params in self._trainings():
             if teaches_again(learned, params.concept_id, params.taught.name):
                 raise ConflictError(f"An unfinished job teaches {params.taught.name}, as that version does; cancel it.")
             if changed_within_run(self._head_options(), (params.strategy, params.training)):
                 detail = f"An unfinished job that teaches {params.taught.name} cannot go on from there; cancel it."
                 raise ConflictError(detail)
+
+    def _trainings(self) -> list[TrainParams]:
+        """Without an import, which is only accepted where there is no other head to choose."""
+        return [params for params in self.pending if isinstance(params, TrainParams)]
 
     def _learned(self) -> list[Taught]:
         return [(version.concept_id, version.taught) for version in self.ancestry if version.taught is not None]

@@ -6,11 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.histories import in_history
-from app.db.queries import concepts_of, unfinished_training
+from app.db.queries import concepts_of, unfinished_publishing
 from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
-from app.domain.jobs import JobKind, TrainParams
+from app.domain.jobs import ImportParams, JobKind, TrainParams
 from app.domain.strategies import StrategyOptions, changed_within_run
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work
@@ -76,9 +76,10 @@ async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
     """The first rare token of the base that nothing in the lineage has, held versions and canceled runs included."""
     base = await session.get_one(BaseModelRow, lineage.base_model)
     versions = await session.scalars(select(Version.taught).where(in_history(lineage.id)))
-    jobs = await session.scalars(unfinished_training(lineage.id))
+    jobs = await session.scalars(unfinished_publishing(lineage.id))
     used = {taught.token for taught in versions if taught is not None}
-    used |= {job.params.taught.token for job in jobs if isinstance(job.params, TrainParams)}
+    pending = [job.params.taught for job in jobs if isinstance(job.params, TrainParams | ImportParams)]
+    used |= {taught.token for taught in pending if taught is not None}
     token = next((token for token in base.manifest.rare_tokens if token not in used), None)
     if token is None:
         detail = f"All {len(base.manifest.rare_tokens)} rare tokens of {lineage.base_model} are used in this lineage."

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, Lineage, StoredObject, Version
+from app.domain.adapter_files import AdapterFormat
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.strategies import StrategyOptions, first_choice
-from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_export import Export, export_adapter
 from app.services.adapter_folding import Link
 from app.services.context import Services
 from app.services.lineages import get_lineage

@@ -18,8 +18,9 @@ def api_command(host: str, port: int) -> tuple[str, ...]:
 
 
 def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:
-    """A worker that takes jobs of these kinds, each from the queue of its name."""
-    options = ("--pool", "solo", "--queues", ",".join(kinds), "--loglevel", "INFO")
+    """A worker that takes jobs of these kinds, and of those that wait in the same queues."""
+    queues = ",".join(dict.fromkeys(kind.queue.value for kind in kinds))
+    options = ("--pool", "solo", "--queues", queues, "--loglevel", "INFO")
     # Workers find each other through Postgres alone. Two nodes of one name would confuse Celery.
     alone = ("--without-gossip", "--without-mingle", "--hostname", f"palimpsest-{secrets.token_hex(4)}@%h")
     return (sys.executable, "-m", "celery", "-A", "worker.celery_app:celery_app", "worker", *options, *alone)

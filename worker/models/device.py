@@ -1,5 +1,8 @@
 """Where a worker computes, in which precision, and with how many threads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from app.domain.errors import NotReadyError
@@ -39,3 +42,14 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def fix_threads(count: int) -> None:
     """Compute with `count` threads from now on: the order of a CPU's sums, and so an adapter's bits, depend on it."""
     torch.set_num_threads(count)
+
+
+@contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """Within it, compute with `count` threads."""
+    before = torch.get_num_threads()
+    fix_threads(count)
+    try:
+        yield
+    finally:
+        fix_threads(before)

@@ -10,7 +10,7 @@ from app.api.documented import READ, READ_ONE, REMOVE, binary, problems
 from app.api.files import file_response
 from app.api.once import OnlyOnce, created
 from app.api.schemas.concepts import ConceptBody, ConceptPage, NewConceptFields
-from app.api.uploads import FileLimits, image_form
+from app.api.uploads import FileLimits, file_form
 from app.domain.concepts import MAX_IMAGES_PER_CONCEPT
 from app.services import concepts
 from app.services.concepts import NewConcept
@@ -68,8 +68,8 @@ _FORM = {
 )
 async def create_concept(request: Request, caller: Caller, services: ServicesOfProcess, once: OnlyOnce) -> Response:
     """Upload a concept: a name, what it is, and 1 to 50 images."""
-    limits = FileLimits(MAX_IMAGES_PER_CONCEPT, services.settings.max_image_bytes)
-    async with image_form(request, limits) as form:
+    limits = FileLimits("images", MAX_IMAGES_PER_CONCEPT, services.settings.max_image_bytes)
+    async with file_form(request, limits) as form:
         fields = form.read_as(NewConceptFields)
         new = NewConcept(fields.name, fields.kind, fields.class_noun)
 

@@ -20,7 +20,7 @@ from app.services.idempotency import Answer
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 # A heartbeat brings news every few seconds; a generation may end within one.
-_RETRY_AFTER_SECONDS = {JobKind.TRAIN: 2, JobKind.GENERATE: 1}
+_RETRY_AFTER_SECONDS = {JobKind.TRAIN: 2, JobKind.GENERATE: 1, JobKind.IMPORT: 1, JobKind.REPRODUCE: 2}
 
 
 @router.get("", responses=READ)

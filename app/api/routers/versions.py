@@ -11,9 +11,9 @@ from app.api.files import is_known
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
+from app.domain.adapter_files import AdapterFormat
 from app.domain.base import Value
-from app.services import histories, training, versions
-from app.services.adapter_export import AdapterFormat
+from app.services import histories, reproductions, training, versions
 from app.services.context import Work, open_work
 from app.services.idempotency import Answer
 
@@ -54,6 +54,21 @@ async def promote_version(lineage_id: UUID, number: Number, caller: Caller, once
     async def act(work: Work) -> Answer:
         row = await histories.promote(work.session, caller.id, lineage_id, number)
         return done(VersionBody.of(lineage_id, row))
+
+    return await once.run(act, Value())
+
+
+@router.post("/{number}/reproduce", status_code=202, response_model=JobBody, responses=WRITE)
+async def reproduce_version(lineage_id: UUID, number: Number, caller: Caller, once: OnlyOnce) -> Response:
+    """Train a version again from what is recorded of it, and compare the two adapters; nothing is published.
+
+    The job's result tells whether they are the same, bit for bit, how far apart they are, and what has changed since:
+    the base, the images, the machine, the software.
+    """
+
+    async def act(work: Work) -> Answer:
+        row = await reproductions.submit_reproduction(work, caller.id, lineage_id, number)
+        return accepted(JobBody.of(row), f"/v1/jobs/{row[0].id}")
 
     return await once.run(act, Value())
 

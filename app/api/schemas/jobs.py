@@ -10,6 +10,7 @@ from app.api.schemas.base import PageBody, example, page_example
 from app.api.schemas.examples import EARLIER, JOB_ID, THEN
 from app.db.tables import Job
 from app.domain.base import Value
+from app.domain.errors import Fault
 from app.domain.jobs import JobFault, JobKind, JobResult, JobStatus, Phase
 from app.services.jobs import PlacedJob
 
@@ -43,11 +44,12 @@ class JobErrorBody(Value):
     type: str
     title: str
     detail: str
+    errors: tuple[Fault, ...] = Field((), description="What offends in the job's input.")
 
     @classmethod
     def of(cls, fault: JobFault) -> "JobErrorBody":
         """The body of a fault."""
-        return cls(type=problem_type(fault.type), title=fault.title, detail=fault.detail)
+        return cls(type=problem_type(fault.type), title=fault.title, detail=fault.detail, errors=fault.errors)
 
 
 class JobBody(Value):

@@ -10,7 +10,7 @@ from app.api.schemas.examples import CONCEPT_ID, EARLIER, LINEAGE_ID, SHA256, TH
 from app.domain.base import Value
 from app.domain.base_models import BaseModelName
 from app.domain.concepts import ConceptKind, TaughtConcept
-from app.domain.lineages import Provenance, VersionStatus
+from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.lineages import HeadedLineage
@@ -104,9 +104,9 @@ class NewVersionBody(Value):
 
 
 class VersionConcept(Value):
-    """What a version has learned, and the rare token that stands for it."""
+    """What a version has learned, and the words that stand for it: a rare token, or an imported adapter's own."""
 
-    id: UUID | None = Field(description="Null once the concept is deleted and purged.")
+    id: UUID | None = Field(description="Null once the concept is deleted and purged, and for what was imported.")
     name: str
     kind: ConceptKind
     class_noun: str | None
@@ -158,7 +158,7 @@ class VersionBody(Value):
     strategy: AnyStrategy | None
     training: TrainingOptions | None
     adapter: AdapterBody | None
-    provenance: Provenance | None
+    provenance: AnyProvenance | None
     created_at: datetime
 
     @classmethod

@@ -34,7 +34,7 @@ def sweep(world: World) -> None:
     swept.remove_strays()
 
 
-def _delete(world: World, table: type[Concept | Generation | Lineage | User]) -> None:
+def delete_all(world: World, table: type[Concept | Generation | Lineage | User]) -> None:
     with transaction(world.engine) as session:
         session.execute(update(table).values(deleted_at=func.clock_timestamp()))
 
@@ -65,7 +65,7 @@ def test_sweeping_removes_the_checkpoints_of_what_has_ended_and_keeps_the_rest(w
 def test_a_deleted_lineage_leaves_its_concepts(world: World, strategy: str) -> None:
     """And nothing of what `ewc` kept beside the adapter."""
     _trained(world, QUICK.get(strategy))
-    _delete(world, Lineage)
+    delete_all(world, Lineage)
     sweep(world)
     assert _count(world, Lineage, Version, Job, Generation, GenerationImage, Concept) == [0, 0, 0, 0, 0, 1]
     assert len(world.keys()) == 2
@@ -109,7 +109,7 @@ def _delete_lineage(world: World, lineage_id: UUID) -> None:
 
 def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> None:
     _trained(world)
-    _delete(world, Concept)
+    delete_all(world, Concept)
     sweep(world)
     assert _count(world, Concept, ConceptImage, Version) == [0, 0, 2]
     assert len(world.keys()) == 3
@@ -117,7 +117,7 @@ def test_a_deleted_concept_leaves_the_versions_that_learned_it(world: World) -> 
 
 def test_a_deleted_generation_takes_its_pictures_along(world: World) -> None:
     _trained(world)
-    _delete(world, Generation)
+    delete_all(world, Generation)
     sweep(world)
     assert _count(world, Generation, GenerationImage, Version) == [0, 0, 2]
     assert len(world.keys()) == 3
@@ -125,7 +125,7 @@ def test_a_deleted_generation_takes_its_pictures_along(world: World) -> None:
 
 def test_a_deleted_user_leaves_nothing(world: World) -> None:
     _trained(world)
-    _delete(world, User)
+    delete_all(world, User)
     sweep(world)
     assert _count(world, User, Concept, Lineage, Version, Job, Generation, StoredObject) == [0] * 7
     assert world.keys() == set()
@@ -136,7 +136,7 @@ def test_nothing_is_purged_under_a_running_job(world: World) -> None:
     job_id = world.train(lineage_id, "dog")
     claim(world)
     for table in (Concept, Lineage, User):
-        _delete(world, table)
+        delete_all(world, table)
     sweep(world)
     assert _count(world, Concept, Lineage, User) == [1, 1, 1]
     with transaction(world.engine) as session:
@@ -176,6 +176,6 @@ def test_a_checkpoint_of_a_job_that_ends_meanwhile_is_not_forgotten(world: World
 
 def test_a_queued_job_of_a_deleted_concept_is_canceled(world: World) -> None:
     job_id = world.train(world.lineage(), "dog")
-    _delete(world, Concept)
+    delete_all(world, Concept)
     world.runner().run_until_idle(KINDS)
     assert world.job(job_id).status is JobStatus.CANCELED

@@ -13,10 +13,10 @@ from sqlalchemy import func, update
 from app.db.session import transaction
 from app.db.tables import Concept, Generation, Job, Lineage, ObjectStatus, Version
 from app.domain.jobs import JobKind, JobStatus, TrainResult
-from app.domain.lineages import VersionStatus
+from app.domain.lineages import Provenance, VersionStatus
 from app.domain.strategies import IsolatedOptions, StrategyOptions
 from tests.integration.worker.world import EVERY_STRATEGY, KINDS, QUICK, TRAINING, World
-from worker import train_job
+from worker import teaching
 from worker.adapters.factors import from_bytes
 from worker.chain import load_chain
 from worker.strategies.importance import unpacked
@@ -54,7 +54,7 @@ def test_three_concepts_become_three_versions(world: World, strategy: StrategyOp
         assert job.step == job.total_steps == TRAINING.steps
         version = world.version(lineage_id, number)
         assert version.parent_id == world.version(lineage_id, number - 1).id
-        assert version.provenance is not None
+        assert isinstance(version.provenance, Provenance)
         assert version.provenance.strategy == strategy
         assert version.provenance.strategy_notes.keys() == NOTES.get(strategy.name, (set(), set()))[number > 1]
         assert version.provenance.neutral_prompts == world.base_model.neutral_prompts
@@ -230,7 +230,7 @@ def _while_training(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) ->
         act()
         return trained
 
-    monkeypatch.setattr(train_job, "train", train_then_act)
+    monkeypatch.setattr(teaching, "train", train_then_act)
 
 
 def test_a_deleted_generation_publishes_nothing(world: World) -> None:

@@ -17,7 +17,7 @@ from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
 from app.queue import WakeUps
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import lease as lease_module
-from worker import train_job
+from worker import teaching
 from worker.lease import CanceledError, Lease
 from worker.sweeper import Sweeper
 from worker.training.loop import train
@@ -69,12 +69,12 @@ def test_many_workers_claim_each_job_once(world: World) -> None:
     assert set(claimed) < jobs
 
 
-def test_the_index_refuses_a_second_running_train_job_of_a_lineage(world: World) -> None:
+def test_the_index_refuses_a_second_running_publishing_job_of_a_lineage(world: World) -> None:
     lineage_id = world.lineage()
     for name in ("dog", "vase"):
         world.train(lineage_id, name)
     claim(world)
-    with pytest.raises(Exception, match="jobs_one_running_train_per_lineage"), transaction(world.engine) as session:
+    with pytest.raises(Exception, match="jobs_one_publishing_per_lineage"), transaction(world.engine) as session:
         session.execute(text("UPDATE jobs SET status = 'running'"))
 
 
@@ -119,7 +119,7 @@ def test_a_worker_that_wakes_past_its_lease_leaves_no_version_and_no_object(
         sweeper(world).requeue_expired()
         return trained
 
-    monkeypatch.setattr(train_job, "train", freeze)
+    monkeypatch.setattr(teaching, "train", freeze)
     world.runner().run_one(KINDS)
     assert world.job(job_id).status is JobStatus.QUEUED
     assert world.keys() == keys

@@ -14,7 +14,7 @@ from app.db.tables import Job, Lineage, ObjectStatus, StoredObject, Version
 from app.domain.errors import NotFiniteError, ObjectLostError, StorageError
 from app.domain.jobs import JobStatus, Phase
 from tests.integration.worker.world import KINDS, TRAINING, World
-from worker import train_job
+from worker import teaching
 from worker.context import HandBackError
 from worker.train_hooks import TrainHooks
 from worker.training.loop import train
@@ -33,7 +33,7 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_to_the_same_adapter(
         first = session.query(Job).order_by(Job.seq).first()
         assert first is not None
         session.get_one(Job, job_id).params = first.params
-    steps = _steps_of(monkeypatch, kill_at)
+    steps = steps_of(monkeypatch, kill_at)
     world.runner(checkpoint_interval_seconds=0, retry_backoff_seconds=0).run_until_idle(KINDS)
 
     job = world.job(job_id)
@@ -44,7 +44,7 @@ def test_an_interrupted_job_resumes_from_its_checkpoint_to_the_same_adapter(
     assert world.adapter(disturbed, 1) == world.adapter(undisturbed, 1)
 
 
-def _steps_of(
+def steps_of(
     monkeypatch: pytest.MonkeyPatch,
     kill_at: int,
     error: Exception = StorageError("S3 is gone"),  # noqa: B008
@@ -86,7 +86,7 @@ def test_a_warm_shutdown_checkpoints_and_hands_back(world: World, monkeypatch: p
 def test_a_checkpoint_of_another_parent_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lineage_id = world.lineage()
     job_id = world.train(lineage_id, "dog")
-    steps = _steps_of(monkeypatch, kill_at=4)
+    steps = steps_of(monkeypatch, kill_at=4)
     runner = world.runner(checkpoint_interval_seconds=0, retry_backoff_seconds=0)
     runner.run_one(KINDS)
     other = world.lineage()
@@ -126,7 +126,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(train_job, "train", fail)
+    monkeypatch.setattr(teaching, "train", fail)
 
 
 def test_an_outage_of_any_length_fails_no_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_failures_before_a_checkpoint_are_forgiven(world: World, monkeypatch: py
     job_id = world.train(world.lineage(), "dog")
     with transaction(world.engine) as session:
         session.get_one(Job, job_id).failures = world.settings.max_failures - 1
-    _steps_of(monkeypatch, kill_at=4, error=ObjectLostError("one is missing"))
+    steps_of(monkeypatch, kill_at=4, error=ObjectLostError("one is missing"))
     world.runner(checkpoint_interval_seconds=0).run_one(KINDS)
     assert (world.job(job_id).status, world.job(job_id).failures) == (JobStatus.QUEUED, 1)
 
@@ -176,7 +176,7 @@ def test_a_canceled_job_goes_back_to_no_queue(world: World, error: Exception, mo
             session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
         raise error
 
-    monkeypatch.setattr(train_job, "train", cancel_then_fail)
+    monkeypatch.setattr(teaching, "train", cancel_then_fail)
     world.runner().run_one(KINDS)
     job = world.job(job_id)
     assert (job.status, job.error) == (JobStatus.CANCELED, None)
@@ -197,7 +197,7 @@ def test_a_canceled_job_publishes_nothing_however_late_it_hears_of_it(
             session.get_one(Job, job_id).cancel_requested_at = func.clock_timestamp()
         return trained
 
-    monkeypatch.setattr(train_job, "train", train_then_cancel)
+    monkeypatch.setattr(teaching, "train", train_then_cancel)
     world.runner().run_one(KINDS)
     assert world.job(job_id).status is JobStatus.CANCELED
     with transaction(world.engine) as session:
@@ -209,7 +209,7 @@ def test_a_lost_checkpoint_costs_its_steps_and_nothing_else(
     world: World, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.train(world.lineage(), "dog")
-    steps = _steps_of(monkeypatch, kill_at=4)
+    steps = steps_of(monkeypatch, kill_at=4)
     runner = world.runner(checkpoint_interval_seconds=0, retry_backoff_seconds=0)
     runner.run_one(KINDS)
     with transaction(world.engine) as session:
@@ -244,6 +244,6 @@ def test_a_shutdown_is_heard_before_the_first_step(world: World, monkeypatch: py
         real(self, phase)
 
     monkeypatch.setattr(TrainHooks, "phase", phase)
-    steps = _steps_of(monkeypatch, kill_at=1)
+    steps = steps_of(monkeypatch, kill_at=1)
     world.runner().run_one(KINDS)
     assert (world.job(job_id).status, world.job(job_id).failures, steps) == (JobStatus.QUEUED, 0, [])

@@ -28,7 +28,15 @@ from app.db.tables import (
 )
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
-from app.domain.jobs import GenerateParams, GenerateResult, JobKind, TrainParams
+from app.domain.jobs import (
+    GenerateParams,
+    GenerateResult,
+    ImportParams,
+    JobKind,
+    JobParams,
+    ReproduceParams,
+    TrainParams,
+)
 from app.domain.lineages import VersionStatus
 from app.domain.strategies import (
     STRATEGIES,
@@ -180,12 +188,35 @@ class World:
             result = GenerateResult(generation_id=generation.id)
             return self._add_job(session, lineage_id, JobKind.GENERATE, params, result)
 
+    def reproduce(self, lineage_id: UUID, number: int) -> UUID:
+        """A queued job that trains a version again."""
+        version = self.version(lineage_id, number)
+        assert version.concept_id is not None
+        params = ReproduceParams(version_id=version.id, concept_id=version.concept_id)
+        with transaction(self.engine) as session:
+            return self._add_job(session, lineage_id, JobKind.REPRODUCE, params, None)
+
+    def import_file(self, lineage_id: UUID, data: bytes, taught: TaughtConcept | None = None) -> UUID:
+        """A queued import job for that file."""
+        row = describe_object(self.user_id, "imports", data, "application/octet-stream")
+        row.status = ObjectStatus.LIVE
+        self.store.put(row, data)
+        params = ImportParams(
+            file_name="a.safetensors", file_sha256=row.sha256, ignore_text_encoder=False, taught=taught
+        )
+        with transaction(self.engine) as session:
+            session.add(row)
+            session.flush()
+            job_id = self._add_job(session, lineage_id, JobKind.IMPORT, params, None)
+            session.get_one(Job, job_id).input_object_id = row.id
+            return job_id
+
     def _add_job(
         self,
         session: Session,
         lineage_id: UUID,
         kind: JobKind,
-        params: TrainParams | GenerateParams,
+        params: JobParams,
         result: GenerateResult | None,
     ) -> UUID:
         job = Job(

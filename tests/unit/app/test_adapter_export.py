@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from app.domain.adapter_files import AdapterFormat
 from app.domain.errors import StorageError
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
-from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_export import Export, export_adapter
 from app.services.adapter_folding import Link
 
 MERGE, NAIVE = MergeOptions(), NaiveOptions()

@@ -19,7 +19,7 @@ def saved(image: Image.Image, form: str = "PNG", **options: object) -> io.BytesI
 
 
 def stored(file: io.BytesIO) -> Image.Image:
-    picture = read_picture(Upload("images[0]: a.png", file), LIMITS)
+    picture = read_picture(Upload("images[0]: a.png", "a.png", file), LIMITS)
     image = Image.open(io.BytesIO(picture.png))
     assert image.format == "PNG"
     assert image.mode == "RGB"

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from app.domain.adapter_files import AdapterFormat
 from app.domain.base_models import Family
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
 from app.domain.training import TrainingOptions
-from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_export import Export, export_adapter
 from app.services.adapter_folding import Link
 from tests.tiny_pipelines import PredictionType
 from tests.tiny_sdxl import tiny_sdxl, tiny_sdxl_base, write_tiny_sdxl

@@ -1,0 +1,81 @@
+"""Importing adapters that were trained elsewhere."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import JsonValue
+
+from app.api.dependencies import Caller, ServicesOfProcess
+from app.api.documented import WRITE
+from app.api.once import OnlyOnce, accepted
+from app.api.schemas.imports import ImportFields
+from app.api.schemas.jobs import JobBody
+from app.api.uploads import FileLimits, file_form
+from app.services import imports
+from app.services.context import Work
+from app.services.idempotency import Answer
+from app.services.imports import NewImport
+
+router = APIRouter(prefix="/v1/lineages/{lineage_id}", tags=["versions"])
+
+# The route reads its form itself, once it knows the caller; so FastAPI does not see the fields.
+_FORM: dict[str, JsonValue] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A LoRA as safetensors, in diffusers' or kohya's format.",
+                        },
+                        "name": {"type": "string", "description": "Prompts name what it has learned as `<name>`."},
+                        "kind": {"type": "string", "enum": ["object", "style"]},
+                        "class_noun": {"type": "string", "description": "For objects only."},
+                        "token": {"type": "string", "description": "The words that the adapter was trained with."},
+                    },
+                },
+                "example": {
+                    "file": "(bytes of rex.safetensors)",
+                    "name": "rex",
+                    "kind": "object",
+                    "class_noun": "dog",
+                    "token": "sks",
+                },
+            }
+        },
+    }
+}
+
+
+@router.post("/import", status_code=202, response_model=JobBody, responses=WRITE, openapi_extra=_FORM)
+async def import_adapter(
+    lineage_id: UUID,
+    request: Request,
+    caller: Caller,
+    services: ServicesOfProcess,
+    once: OnlyOnce,
+    ignore_text_encoder: Annotated[
+        bool, Query(description="Leave out what the file has for text encoders, rather than refuse it.")
+    ] = False,
+) -> Response:
+    """Import an adapter that was trained elsewhere: queue the job that makes version 1 of an empty lineage of it.
+
+    The file's header is checked at once (422). Names and shapes are checked against the base model by the job, whose
+    `error.errors` lists all that do not fit.
+    """
+    async with file_form(request, FileLimits("file", 1, services.settings.max_adapter_bytes)) as form:
+        fields = form.read_as(ImportFields)
+        new = NewImport(form.uploads[0], fields.taught(), ignore_text_encoder)
+
+        async def act(work: Work) -> Answer:
+            row = await imports.submit_import(work, caller.id, lineage_id, new)
+            return accepted(JobBody.of(row), f"/v1/jobs/{row[0].id}")
+
+        async with services.upload_slots:
+            return await once.run(act, fields, *await form.hashes(), str(ignore_text_encoder))

@@ -1,0 +1,49 @@
+"""Asking for a version to be trained again, over HTTP."""
+
+import httpx
+from sqlalchemy import update
+
+from app.db.session import transaction
+from app.db.tables import Version
+from app.domain.lineages import Machine, Provenance
+from app.domain.strategies import MergeOptions
+from app.domain.training import TrainingOptions
+from tests.integration.api.inputs import new_concept, new_lineage
+from tests.integration.api.state import Server
+from tests.integration.api.worker_side import teach
+
+PROVENANCE = Provenance(
+    base_model="tiny",
+    base_fingerprint="f",
+    parent_adapter_sha256=None,
+    image_sha256s=("a", "b"),
+    instance_prompt="a photo of tok0 dog",
+    strategy=MergeOptions(),
+    training=TrainingOptions(steps=33),
+    adapter_sha256="c",
+    final_loss=0.5,
+    attempts=1,
+    training_seconds=3.0,
+    machine=Machine(device="cpu", torch_threads=1, code_version="1", python_version="3", libraries={}),
+)
+
+
+def test_reproducing_is_a_job_while_the_images_are_there(server: Server, client: httpx.Client) -> None:
+    concept, lineage = new_concept(client, "rex"), new_lineage(client)
+    teach(server, client.post(f"/v1/lineages/{lineage}/versions", json={"concept_id": concept}).json(), seed=1)
+    route = f"/v1/lineages/{lineage}/versions/{{}}/reproduce"
+    assert client.post(route.format(0)).status_code == 409
+    assert client.post(route.format(2)).status_code == 404
+    assert client.post(route.format(1)).status_code == 409, "nothing is remembered of it"
+    with transaction(server.engine) as session:
+        session.execute(update(Version).where(Version.number == 1).values(provenance=PROVENANCE))
+    headers = {"Idempotency-Key": "again"}
+    answers = [client.post(route.format(1), headers=headers) for _ in range(2)]
+    job = answers[0].json()
+    assert ([a.status_code for a in answers], answers[1].json()) == ([202, 202], job)
+    assert (job["kind"], job["status"], job["progress"]["total_steps"]) == ("reproduce", "queued", 33)
+    with server.client(server.admin_key) as other:
+        assert other.post(route.format(1)).status_code == 404
+    client.delete(f"/v1/concepts/{concept}")
+    assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+    assert client.post(route.format(1)).status_code == 409

@@ -1,0 +1,84 @@
+"""Adapters of other tools on the job path: exported here and imported again, or refused with all that does not fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+from safetensors.numpy import save as save_numpy
+
+from app.db.session import transaction
+from app.db.tables import Lineage, ObjectStatus
+from app.domain.adapter_files import AdapterFormat
+from app.domain.base_models import BaseModelManifest
+from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.jobs import JobStatus, TrainResult
+from app.domain.lineages import ImportProvenance
+from app.domain.strategies import MergeOptions, NaiveOptions
+from app.services.adapter_export import Link, export_adapter
+from app.settings import Settings
+from tests.integration.worker.test_collection import sweep
+from tests.integration.worker.world import KINDS, World
+from tests.tiny_pipelines import write_tiny_sd
+from tests.tiny_sdxl import write_tiny_sdxl
+
+TAUGHT = TaughtConcept(name="rex", kind=ConceptKind.OBJECT, class_noun="dog", token="sks")
+
+
+def _export(world: World, lineage_id: object, kind: AdapterFormat) -> bytes:
+    links = [Link(MergeOptions(), world.adapter(lineage_id, number)) for number in (1, 2)]  # type: ignore[arg-type]
+    return export_adapter(links, kind, {})
+
+
+@pytest.mark.parametrize("write", [write_tiny_sd, write_tiny_sdxl])
+def test_an_export_is_imported_and_draws_the_same_pictures(
+    settings: Settings, tmp_path: Path, write: Callable[[Path], BaseModelManifest]
+) -> None:
+    world = World.create(settings, tmp_path / "base", write)
+    trained, runner = world.lineage(), world.runner()
+    for name in ("dog", "vase"):
+        world.train(trained, name)
+    runner.run_until_idle(KINDS)
+    drawings = [world.generate(trained, 2)]
+    for kind in AdapterFormat:
+        lineage_id = world.lineage(NaiveOptions())
+        job_id = world.import_file(lineage_id, _export(world, trained, kind), TAUGHT)
+        runner.run_until_idle(KINDS)
+        assert world.job(job_id).result == TrainResult(lineage_id=lineage_id, version=1), world.job(job_id).error
+        version = world.version(lineage_id, 1)
+        assert isinstance(version.provenance, ImportProvenance)
+        assert (version.provenance.format, version.taught, version.concept_id) == (kind, TAUGHT, None)
+        drawings.append(world.generate(lineage_id, 1))
+    # What is learned on top of it goes by the lineage's own strategy.
+    follower = world.train(lineage_id, "cup")
+    runner.run_until_idle(KINDS)
+    assert world.job(follower).result == TrainResult(lineage_id=lineage_id, version=2)
+    pictures = [[np.asarray(picture, np.int16) for picture in world.pictures(job_id)] for job_id in drawings]
+    for imported in pictures[1:]:
+        # The factors' product is the same sum in another order, which may round a pixel to its neighbour.
+        assert np.abs(np.subtract(imported, pictures[0])).max() <= 1
+    sweep(world)
+    assert (world.objects(ObjectStatus.DEAD), world.job(job_id).input_object_id) == (0, None)
+    world.engine.dispose()
+
+
+def test_what_does_not_fit_is_all_listed_and_publishes_nothing(world: World) -> None:
+    trained = world.lineage()
+    world.train(trained, "dog")
+    world.runner().run_until_idle(KINDS)
+    tensors = load(world.adapter(trained, 1))
+    foreign = {key.replace("down_blocks.0", "down_blocks.7"): tensor for key, tensor in tensors.items()}
+    moved = {key for key in foreign if "down_blocks.7" in key}
+    lineage_id = world.lineage()
+    job_id = world.import_file(lineage_id, save_numpy(foreign))
+    world.runner().run_until_idle(KINDS)
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error.type == "invalid-adapter"
+    assert {fault.field for fault in job.error.errors} == {key[len("unet.") : -len(".lora_A.weight")] for key in moved}
+    with transaction(world.engine) as session:
+        assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 0).id
+    sweep(world)
+    assert world.job(job_id).input_object_id is None

@@ -1,0 +1,65 @@
+"""The one transaction that makes a version: inserted, the head moved, the job finished."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db import leases
+from app.db.tables import StoredObject, Version
+from app.domain.concepts import TaughtConcept
+from app.domain.jobs import JobStatus, TrainResult
+from app.domain.lineages import AnyProvenance, VersionStatus
+from app.domain.strategies import StrategyOptions
+from app.domain.training import TrainingOptions
+from worker.context import JobContext
+from worker.lease import CanceledError
+from worker.objects import make_live
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a version is, beside its place in the lineage."""
+
+    concept_id: UUID | None
+    taught: TaughtConcept | None
+    strategy: StrategyOptions
+    training: TrainingOptions | None
+    adapter: StoredObject
+    state: StoredObject | None
+    provenance: AnyProvenance
+
+
+def publish(session: Session, context: JobContext, new: NewVersion, steps: int, loss: float | None) -> None:
+    """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing.
+
+    Raises:
+        DeletedError: the lineage was deleted.
+        CanceledError: the job was canceled.
+        LeaseLostError: this attempt no longer holds the job.
+    """
+    job = context.job
+    lineage = leases.lock_lineage(session, job.lineage_id)
+    if leases.lock(session, context.lease.claim).cancel_requested:
+        raise CanceledError("The job was canceled at the user's request.")
+    version = Version(
+        lineage_id=lineage.id,
+        number=lineage.take_number(),
+        status=VersionStatus.LIVE if lineage.head_version_id == job.parent_version_id else VersionStatus.HELD,
+        parent_id=job.parent_version_id,
+        concept_id=new.concept_id,
+        taught=new.taught,
+        strategy=new.strategy,
+        training=new.training,
+        adapter_object_id=new.adapter.id,
+        strategy_state_object_id=None if new.state is None else new.state.id,
+        provenance=new.provenance,
+    )
+    session.add(version)
+    session.flush()
+    if version.status is VersionStatus.LIVE:
+        lineage.head_version_id = version.id
+    make_live(session, [new.adapter] if new.state is None else [new.adapter, new.state])
+    result = TrainResult(lineage_id=lineage.id, version=version.number)
+    claim, succeeded = context.lease.claim, JobStatus.SUCCEEDED
+    leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps, loss=loss)
