@@ -1,7 +1,8 @@
 """From a version's row to its chain of adapters, and to the accumulated update that the chain stands for."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -38,16 +39,35 @@ def accumulated_update(
     return cache.get(key, lambda: replay(_links(chain, read)).update)
 
 
-def _links(versions: list[Version], read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
+@dataclass(frozen=True)
+class StoredLink:
+    """A version, and the objects that hold its adapter and what its strategy keeps beside it."""
+
+    version: Version
+    adapter_object_id: UUID | None
+    strategy_state_object_id: UUID | None
+
+    @classmethod
+    def of(cls, version: Version) -> "StoredLink":
+        """With its own objects."""
+        return cls(version, version.adapter_object_id, version.strategy_state_object_id)
+
+
+def links_of(chain: Sequence[StoredLink], read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
+    """The links of a chain, read from their objects."""
     links = []
-    for version in versions:
-        assert version.adapter_object_id is not None
+    for stored in chain:
+        version, kept = stored.version, stored.strategy_state_object_id
+        assert stored.adapter_object_id is not None
         assert version.strategy is not None
         prompt = None if version.taught is None else version.taught.instance_prompt()
-        kept = version.strategy_state_object_id
         state = {} if kept is None else state_from_bytes(read(kept))
-        links.append(ChainLink(version.strategy, from_bytes(read(version.adapter_object_id)), prompt, state))
+        links.append(ChainLink(version.strategy, from_bytes(read(stored.adapter_object_id)), prompt, state))
     return tuple(links)
+
+
+def _links(versions: Sequence[Version], read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
+    return links_of([StoredLink.of(version) for version in versions], read)
 
 
 def _counted(chain: list[Version], prompt: str) -> list[Version]:

@@ -16,6 +16,7 @@ from app.db.session import transaction
 from app.db.tables import (
     Concept,
     ConceptImage,
+    ErasureDraft,
     Generation,
     GenerationImage,
     IdempotencyKey,
@@ -47,6 +48,7 @@ def drop_finished_checkpoints(session: Session) -> None:
     """A job that has ended needs neither its checkpoint nor its input any more."""
     has_objects = Job.checkpoint_object_id.is_not(None) | Job.input_object_id.is_not(None)
     has_ended = Job.status.in_(TERMINAL) & has_objects
+    _drop_finished_drafts(session)
     ended = session.scalars(select(Job.id).where(has_ended).with_for_update(skip_locked=True)).all()
     if not ended:
         return
@@ -57,6 +59,18 @@ def drop_finished_checkpoints(session: Session) -> None:
         .where(Job.id.in_(ended))
         .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None, input_object_id=None)
     )
+
+
+def _drop_finished_drafts(session: Session) -> None:
+    """What an erase job trained anew without coming to its end."""
+    ended = select(Job.id).where(Job.status.in_(TERMINAL))
+    _bury_drafts(session, ended)
+    session.execute(delete(ErasureDraft).where(ErasureDraft.job_id.in_(ended)))
+
+
+def _bury_drafts(session: Session, job_ids: Select[UUID]) -> None:
+    _bury(session, select(ErasureDraft.adapter_object_id).where(ErasureDraft.job_id.in_(job_ids)))
+    _bury(session, select(ErasureDraft.strategy_state_object_id).where(ErasureDraft.job_id.in_(job_ids)))
 
 
 def drop_old_idempotency_keys(session: Session) -> None:
@@ -126,11 +140,13 @@ def _purge_lineages(session: Session) -> None:
     _bury(session, select(Version.strategy_state_object_id).where(Version.lineage_id.in_(gone)))
     _bury(session, select(Job.checkpoint_object_id).where(Job.lineage_id.in_(gone)))
     _bury(session, select(Job.input_object_id).where(Job.lineage_id.in_(gone)))
+    _bury_drafts(session, select(Job.id).where(Job.lineage_id.in_(gone)))
     _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))
     session.execute(delete(Lineage).where(Lineage.id.in_(gone)))
 
 
 def _purge_concepts(session: Session) -> None:
+    """A concept's images go; its row stays while a version has learned it, so that an erasure can name it."""
     trains_it = func.jsonb_extract_path_text(Job.params, "concept_id") == cast(Concept.id, String)
     gone = session.scalars(
         select(Concept.id).where(Concept.deleted_at.is_not(None), ~_running(trains_it)).with_for_update()
@@ -138,7 +154,9 @@ def _purge_concepts(session: Session) -> None:
     if not gone:
         return
     _bury(session, select(ConceptImage.object_id).where(ConceptImage.concept_id.in_(gone)))
-    session.execute(delete(Concept).where(Concept.id.in_(gone)))
+    session.execute(delete(ConceptImage).where(ConceptImage.concept_id.in_(gone)))
+    is_learned = exists().where(Version.concept_id == Concept.id)
+    session.execute(delete(Concept).where(Concept.id.in_(gone), ~is_learned))
 
 
 def _purge_generations(session: Session) -> None:

@@ -20,6 +20,12 @@ class HandBackError(PalimpsestError):
     slug = "handed-back"
 
 
+class ParentGoneError(PalimpsestError):
+    """The version that this run trained on top of was erased meanwhile, so the job starts anew on top of another."""
+
+    slug = "parent-gone"
+
+
 @dataclass(frozen=True)
 class JobContext:
     """One attempt at one job."""

@@ -9,7 +9,7 @@ from app.db.leases import Claim, LeaseLostError
 from app.domain.errors import DeletedError, ObjectLostError, PalimpsestError, StorageError
 from app.domain.jobs import JobFault, JobStatus
 from app.settings import Settings
-from worker.context import HandBackError
+from worker.context import HandBackError, ParentGoneError
 from worker.lease import CanceledError
 from worker.models.errors import BaseModelError
 
@@ -59,7 +59,7 @@ def record(session: Session, claim: Claim, error: Exception, settings: Settings)
     """
     if isinstance(error, LeaseLostError):
         raise error
-    if isinstance(error, HandBackError):
+    if isinstance(error, (HandBackError, ParentGoneError)):
         return leases.hand_back(session, claim)
     if isinstance(error, (CanceledError, DeletedError)):
         # What was deleted under a running job cancels it.

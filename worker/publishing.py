@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
@@ -12,7 +13,7 @@ from app.domain.jobs import JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
-from worker.context import JobContext
+from worker.context import JobContext, ParentGoneError
 from worker.lease import CanceledError
 from worker.objects import make_live
 
@@ -37,11 +38,16 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
         DeletedError: the lineage was deleted.
         CanceledError: the job was canceled.
         LeaseLostError: this attempt no longer holds the job.
+        ParentGoneError: the parent was erased.
     """
     job = context.job
     lineage = leases.lock_lineage(session, job.lineage_id)
     if leases.lock(session, context.lease.claim).cancel_requested:
         raise CanceledError("The job was canceled at the user's request.")
+    # Locked, so that nobody erases it before the commit.
+    parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
+    if session.scalar(parent) is None:
+        raise ParentGoneError("The parent version was erased.")
     version = Version(
         lineage_id=lineage.id,
         number=lineage.take_number(),

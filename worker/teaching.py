@@ -51,6 +51,10 @@ class Learned:
     state: StoredObject | None
     provenance: Provenance
 
+    def rows(self) -> list[StoredObject]:
+        """The objects."""
+        return [self.adapter] if self.state is None else [self.adapter, self.state]
+
 
 @dataclass(frozen=True)
 class ConceptImages:

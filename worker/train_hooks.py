@@ -16,10 +16,15 @@ log = logging.getLogger(__name__)
 
 
 class TrainHooks:
-    """Implements `worker.training.hooks.Hooks` for one attempt at a job."""
+    """Implements `worker.training.task.Hooks` for one attempt at a job.
 
-    def __init__(self, context: JobContext) -> None:
+    A job of several trainings counts its steps through: `done` were done before this training, of `total` in all.
+    """
+
+    def __init__(self, context: JobContext, done: int = 0, total: int | None = None) -> None:
         self._context = context
+        self._done = done
+        self._total = total
         self._pace = Pace()
         self._saved_at = time.monotonic()
 
@@ -30,10 +35,9 @@ class TrainHooks:
 
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
         """An optimizer step has ended, or, with loss None, something else that shows that the job goes on."""
-        if loss is not None:
-            self._context.lease.tick(Progress(step, total_steps, self._pace.step(), loss))
-        else:
-            self._context.lease.tick(Progress(step, total_steps, None, loss))
+        pace = None if loss is None else self._pace.step()
+        self._context.lease.tick(Progress(self._done + step, self._total or total_steps, pace, loss))
+        if loss is None:
             self._context.hand_back_at_shutdown()
 
     def wants_checkpoint(self) -> bool:

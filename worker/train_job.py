@@ -11,7 +11,7 @@ from app.db.tables import Concept, StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import Phase, TrainParams
 from worker.chain import load_chain
-from worker.context import JobContext
+from worker.context import JobContext, ParentGoneError
 from worker.publishing import NewVersion, publish
 from worker.teaching import Learned, Lesson, learn
 from worker.train_hooks import TrainHooks
@@ -20,7 +20,9 @@ from worker.train_hooks import TrainHooks
 def run(context: JobContext, params: TrainParams) -> None:
     """Train the concept on top of the lineage's head, and publish the version."""
     with transaction(context.engine) as session:
-        parent = session.get_one(Version, context.job.parent_version_id)
+        parent = session.get(Version, context.job.parent_version_id)
+        if parent is None:
+            raise ParentGoneError("The parent version was erased.")
         parent_adapter = session.get(StoredObject, parent.adapter_object_id) if parent.adapter_object_id else None
     lesson = Lesson(
         concept_id=params.concept_id,

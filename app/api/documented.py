@@ -16,6 +16,7 @@ _WHEN = {
     403: "Not with this API key.",
     404: "There is no such resource, or it is not yours.",
     409: "It conflicts with the present state.",
+    410: "The version was erased with a concept that it held.",
     413: "The body is too large.",
     422: "The request is not valid; `errors` names the fields.",
     429: "A quota or the rate limit is reached; `Retry-After` says when to try again, where waiting helps.",
@@ -44,6 +45,7 @@ def binary(media_type: str, description: str) -> Responses:
 
 READ = problems(401, 422, 503)
 READ_ONE = problems(401, 404, 422, 503)
+ERASED = problems(410)
 WRITE = problems(400, 401, 404, 409, 413, 422, 503)
 ACT = problems(401, 404, 409, 422, 503)
 REMOVE = problems(401, 404, 422, 503)

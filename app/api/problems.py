@@ -34,6 +34,7 @@ _STATUS: Mapping[type[PalimpsestError], int] = {
     errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.ErasedError: 410,
     errors.TooLargeError: 413,
     errors.InvalidInputError: 422,
     errors.TooManyError: 429,

@@ -122,7 +122,7 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
             worker=worker,
             lease_expires_at=_until(lease_seconds),
             started_at=func.coalesce(Job.started_at, func.clock_timestamp()),
-            parent_version_id=case((Job.kind.in_(PUBLISHING_KINDS), head), else_=None),
+            parent_version_id=case((Job.kind.in_((JobKind.TRAIN, JobKind.IMPORT)), head), else_=None),
             phase=Phase.LOADING,
             not_before=None,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, case, func, literal, literal_column, null, select
+from sqlalchemy import ColumnElement, Select, Update, Uuid, case, func, literal, literal_column, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -129,4 +129,20 @@ def unfinished_publishing(lineage_id: UUID) -> Select[Job]:
         select(Job)
         .where(Job.lineage_id == lineage_id, Job.kind.in_(PUBLISHING_KINDS), Job.status.in_(UNFINISHED))
         .order_by(Job.seq)
+    )
+
+
+def canceled(*which: ColumnElement[bool]) -> Update:
+    """Ends these jobs that are queued; asks the workers of those that run to stop."""
+    is_queued = Job.status == JobStatus.QUEUED
+    return (
+        update(Job)
+        .where(Job.status.in_(UNFINISHED), *which)
+        .values(
+            status=case((is_queued, JobStatus.CANCELED), else_=Job.status),
+            finished_at=case((is_queued, func.clock_timestamp()), else_=None),
+            error=None,
+            cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.clock_timestamp()),
+        )
+        .execution_options(synchronize_session=False)
     )

@@ -17,7 +17,7 @@ from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
-from app.domain.lineages import AnyProvenance, VersionStatus
+from app.domain.lineages import AnyProvenance, Provenance, VersionStatus
 from app.domain.quotas import QuotaOverrides
 from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.training import TrainingOptions
@@ -231,7 +231,7 @@ class Job(Identified, Table):
             "jobs_one_publishing_per_lineage",
             "lineage_id",
             unique=True,
-            postgresql_where=text("kind IN ('train', 'import') AND status = 'running'"),
+            postgresql_where=text("kind IN ('train', 'import', 'erase') AND status = 'running'"),
         ),
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
         Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),
@@ -279,6 +279,35 @@ class Job(Identified, Table):
 
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class ErasureDraft(Table):
+    """A version that an unfinished erase job has trained anew: its adapter, and whose place it is to take.
+
+    Versions never change, so a draft holds as long as the version that it is for is there.
+    """
+
+    __tablename__ = "erasure_drafts"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(primary_key=True)
+    adapter_object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"), index=True)
+    provenance: Mapped[Provenance] = mapped_column(Json(TypeAdapter[Provenance](Provenance)))
+    strategy_state_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None, index=True)
+
+
+class ErasedVersion(Table):
+    """A number that a lineage showed until the version was erased, and the token that the version taught.
+
+    That is all that is left of it. The token is given to nobody else: what was trained beside it may still heed it.
+    """
+
+    __tablename__ = "erased_versions"
+
+    lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str | None]
+    erased_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp())
 
 
 class IdempotencyKey(Table):

@@ -37,6 +37,12 @@ class NotFoundError(PalimpsestError):
     slug = "not-found"
 
 
+class ErasedError(PalimpsestError):
+    """This version was erased with a concept that it held."""
+
+    slug = "erased"
+
+
 class NotAuthenticatedError(PalimpsestError):
     """A valid API key is needed."""
 

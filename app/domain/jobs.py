@@ -9,6 +9,7 @@ from pydantic import Field
 from app.domain.base import Value
 from app.domain.comparison import Difference
 from app.domain.concepts import TaughtConcept
+from app.domain.erasure import EraseMode
 from app.domain.errors import Fault
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
@@ -21,6 +22,7 @@ class JobKind(StrEnum):
     GENERATE = "generate"
     IMPORT = "import"
     REPRODUCE = "reproduce"
+    ERASE = "erase"
 
     @property
     def queue(self) -> "JobKind":
@@ -28,14 +30,14 @@ class JobKind(StrEnum):
         return _QUEUE_OF.get(self, self)
 
 
-_QUEUE_OF = {JobKind.IMPORT: JobKind.TRAIN, JobKind.REPRODUCE: JobKind.TRAIN}
+_QUEUE_OF = dict.fromkeys((JobKind.IMPORT, JobKind.REPRODUCE, JobKind.ERASE), JobKind.TRAIN)
 
 QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
 
-TRAINING_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE)
+TRAINING_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE, JobKind.ERASE)
 """The kinds that may take long: whoever waits for another kind comes first."""
 
-PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT)
+PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT, JobKind.ERASE)
 """The kinds that publish into a lineage: one at a time in each, first in, first out."""
 
 
@@ -114,7 +116,17 @@ class ReproduceParams(Value):
     concept_id: UUID
 
 
-JobParams = Annotated[TrainParams | GenerateParams | ImportParams | ReproduceParams, Field(discriminator="kind")]
+class EraseParams(Value):
+    """An erase job: which concept, out of everything that shares the lineage's version 0."""
+
+    kind: Literal[JobKind.ERASE] = JobKind.ERASE
+    erased_concept_id: UUID
+    mode: EraseMode
+
+
+JobParams = Annotated[
+    TrainParams | GenerateParams | ImportParams | ReproduceParams | EraseParams, Field(discriminator="kind")
+]
 
 
 class TrainResult(Value):
@@ -146,4 +158,22 @@ class ReproduceResult(Value):
     differences: tuple[Difference, ...]
 
 
-JobResult = TrainResult | GenerateResult | ReproduceResult
+class Replacement(Value):
+    """A version that erasing removed, and the number of the one that was made in its place."""
+
+    lineage_id: UUID
+    version: int
+    replaced_by: int | None
+
+
+class EraseResult(Value):
+    """What an erase job removed. `residual`: factors that were trained in the concept's presence are still in use."""
+
+    lineage_id: UUID
+    mode: EraseMode
+    residual: bool
+    concept_deleted: bool
+    versions: tuple[Replacement, ...]
+
+
+JobResult = TrainResult | GenerateResult | ReproduceResult | EraseResult

@@ -34,6 +34,10 @@ class Fold(StrEnum):
     CHOOSE = "choose"
 
 
+# Of every strategy, `refolds`: whether a concept that came before can be erased by folding the chain without it. It can
+# not where training distils or overwrites what came before into the factors that follow.
+
+
 class NaiveOptions(Value):
     """One adapter, trained on and on."""
 
@@ -45,6 +49,7 @@ class NaiveOptions(Value):
     name: Literal["naive"] = "naive"
     fixed_within_run: ClassVar[tuple[str, ...]] = ("rank", "alpha", "adapted_modules")
     fold: ClassVar[Fold] = Fold.REPLACE
+    refolds: ClassVar[bool] = False
 
 
 class MergeOptions(Value):
@@ -58,6 +63,7 @@ class MergeOptions(Value):
     name: Literal["merge"] = "merge"
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = True
 
 
 class OrthogonalBasis(StrEnum):
@@ -97,6 +103,7 @@ class OrthogonalMergeOptions(Value):
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _options_fit_the_basis(self) -> "OrthogonalMergeOptions":
@@ -119,6 +126,7 @@ class MagnitudeOptions(Value):
     name: Literal["magnitude"] = "magnitude"
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.SELECT
+    refolds: ClassVar[bool] = True
 
 
 class CLoraOptions(Value):
@@ -139,6 +147,7 @@ class CLoraOptions(Value):
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = True
 
 
 class SelfReplayOptions(Value):
@@ -177,6 +186,7 @@ class SelfReplayOptions(Value):
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = False
 
 
 class NullSpaceOptions(Value):
@@ -193,6 +203,7 @@ class NullSpaceOptions(Value):
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = True
 
 
 class EwcOptions(Value):
@@ -219,6 +230,7 @@ class EwcOptions(Value):
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
+    refolds: ClassVar[bool] = False
 
 
 class IsolatedOptions(Value):
@@ -233,6 +245,7 @@ class IsolatedOptions(Value):
     name: Literal["isolated"] = "isolated"
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.CHOOSE
+    refolds: ClassVar[bool] = True
 
 
 StrategyOptions = (

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, update
+from sqlalchemy import ColumnElement, Row, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import UNFINISHED, jobs_of
+from app.db.queries import canceled, jobs_of
 from app.db.tables import Job
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.jobs import JobKind, JobStatus
@@ -64,15 +64,4 @@ async def cancel_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> Plac
 
 async def request_cancel(session: AsyncSession, *which: ColumnElement[bool]) -> None:
     """Cancel these jobs: queued ones end here, running ones by their worker, which hears of it at its heartbeat."""
-    is_queued = Job.status == JobStatus.QUEUED
-    await session.execute(
-        update(Job)
-        .where(Job.status.in_(UNFINISHED), *which)
-        .values(
-            status=case((is_queued, JobStatus.CANCELED), else_=Job.status),
-            finished_at=case((is_queued, func.clock_timestamp()), else_=None),
-            error=None,
-            cancel_requested_at=func.coalesce(Job.cancel_requested_at, func.clock_timestamp()),
-        )
-        .execution_options(synchronize_session=False)
-    )
+    await session.execute(canceled(*which))

@@ -47,4 +47,6 @@ def _trained(version: Version) -> tuple[UUID | None, Provenance]:
         raise ConflictError("Version 0 is the base model itself; nothing was trained.")
     if not isinstance(version.provenance, Provenance):
         raise ConflictError("This version was imported; there is no training to repeat.")
+    if version.provenance.residual:
+        raise ConflictError("This version was trained on top of another parent than it has since an erasure.")
     return version.concept_id, version.provenance

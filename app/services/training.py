@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.erasures import erased_tokens
 from app.db.histories import in_history
 from app.db.queries import concepts_of, unfinished_publishing
 from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
@@ -78,6 +79,7 @@ async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
     versions = await session.scalars(select(Version.taught).where(in_history(lineage.id)))
     jobs = await session.scalars(unfinished_publishing(lineage.id))
     used = {taught.token for taught in versions if taught is not None}
+    used |= {token for token in await session.scalars(erased_tokens(lineage.id)) if token is not None}
     pending = [job.params.taught for job in jobs if isinstance(job.params, TrainParams | ImportParams)]
     used |= {taught.token for taught in pending if taught is not None}
     token = next((token for token in base.manifest.rare_tokens if token not in used), None)

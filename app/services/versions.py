@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
-from app.db.tables import BaseModelRow, Lineage, StoredObject, Version
+from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
 from app.domain.adapter_files import AdapterFormat
-from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.domain.errors import ConflictError, ErasedError, Fault, InvalidInputError, NotFoundError
 from app.domain.strategies import StrategyOptions, first_choice
 from app.services.adapter_export import Export, export_adapter
 from app.services.adapter_folding import Link
@@ -39,10 +39,12 @@ async def get_version(session: AsyncSession, user_id: UUID, lineage_id: UUID, nu
 
     Raises:
         NotFoundError: the user has no such lineage, or it has no such version.
+        ErasedError: it had, until a concept that the version held was erased.
     """
     await get_lineage(session, user_id, lineage_id)
     row = (await session.execute(versions_of(lineage_id).where(Version.number == number))).one_or_none()
     if row is None:
+        await _insist_on_not_erased(session, lineage_id, number)
         raise NotFoundError(f"Lineage {lineage_id} has no version {number}.")
     return row
 
@@ -52,13 +54,20 @@ async def named_version(session: AsyncSession, lineage_id: UUID, number: int, fi
 
     Raises:
         InvalidInputError: it has no such version.
+        ErasedError: it had, until a concept that the version held was erased.
     """
     row = (await session.execute(versions_of(lineage_id).where(Version.number == number))).one_or_none()
     if row is None:
+        await _insist_on_not_erased(session, lineage_id, number)
         raise InvalidInputError(
             f"Lineage {lineage_id} has no version {number}.", (Fault(field=field, message="unknown"),)
         )
     return row
+
+
+async def _insist_on_not_erased(session: AsyncSession, lineage_id: UUID, number: int) -> None:
+    if await session.get(ErasedVersion, (lineage_id, number)) is not None:
+        raise ErasedError(f"Version {number} of lineage {lineage_id} was erased with a concept that it held.")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from app.cli import cli
-from app.domain.jobs import JobKind
+from app.domain.jobs import QUEUES
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +68,7 @@ def test_what_has_no_embedded_stack_is_given_every_address() -> None:
 
 def test_every_kind_of_job_has_a_worker() -> None:
     workers = [service["command"] for service in RUN_BY_CLI.values() if service["command"][0] == "worker"]
-    assert {kind for command in workers for kind in command[2].split(",")} == set(JobKind)
+    assert {kind for command in workers for kind in command[2].split(",")} == set(QUEUES)
 
 
 def test_no_secret_has_a_default() -> None:

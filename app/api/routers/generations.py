@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
-from app.api.documented import READ, READ_ONE, REMOVE, WRITE, binary
+from app.api.documented import ERASED, READ, READ_ONE, REMOVE, WRITE, binary
 from app.api.files import file_response
 from app.api.once import OnlyOnce, accepted
 from app.api.schemas.generations import GenerationBody, GenerationPage, NewGenerationBody
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
 Position = Annotated[int, Path(ge=0, le=2**31 - 1, description="Counted from 0.")]
 
 
-@router.post("", status_code=202, response_model=JobBody, responses=WRITE)
+@router.post("", status_code=202, response_model=JobBody, responses=WRITE | ERASED)
 async def create_generation(body: NewGenerationBody, caller: Caller, once: OnlyOnce) -> Response:
     """Queue pictures. The job's `result.generation_id` is there from the start."""
 

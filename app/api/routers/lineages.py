@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import Caller, PageWindow, Transaction
-from app.api.documented import READ, READ_ONE, REMOVE, WRITE, problems
+from app.api.documented import ERASED, READ, READ_ONE, REMOVE, WRITE, problems
 from app.api.once import OnlyOnce, created, done
 from app.api.schemas.histories import ComparisonBody, NewBranchBody, RollbackBody, VersionNumber
 from app.api.schemas.lineages import LineageBody, LineageChanges, LineagePage, NewLineageBody
@@ -52,7 +52,7 @@ async def rename_lineage(lineage_id: UUID, body: LineageChanges, caller: Caller,
     return LineageBody.of(await lineages.rename_lineage(work.session, caller.id, lineage_id, body.name))
 
 
-@router.post("/{lineage_id}/branches", status_code=201, response_model=LineageBody, responses=WRITE)
+@router.post("/{lineage_id}/branches", status_code=201, response_model=LineageBody, responses=WRITE | ERASED)
 async def create_branch(lineage_id: UUID, body: NewBranchBody, caller: Caller, once: OnlyOnce) -> Response:
     """Branch a lineage: a new one that shares a version and all its ancestors, and trains on from there."""
 
@@ -65,7 +65,7 @@ async def create_branch(lineage_id: UUID, body: NewBranchBody, caller: Caller, o
     return await once.run(act, body)
 
 
-@router.post("/{lineage_id}/rollback", response_model=LineageBody, responses=WRITE)
+@router.post("/{lineage_id}/rollback", response_model=LineageBody, responses=WRITE | ERASED)
 async def roll_back(lineage_id: UUID, body: RollbackBody, caller: Caller, once: OnlyOnce) -> Response:
     """Move the head back to one of its ancestors. Nothing is deleted; training on forks the history."""
 
@@ -75,7 +75,7 @@ async def roll_back(lineage_id: UUID, body: RollbackBody, caller: Caller, once: 
     return await once.run(act, body)
 
 
-@router.get("/{lineage_id}/compare", responses=READ_ONE)
+@router.get("/{lineage_id}/compare", responses=READ_ONE | ERASED)
 async def compare_versions(
     lineage_id: UUID,
     caller: Caller,

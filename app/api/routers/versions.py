@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
-from app.api.documented import ACT, READ_ONE, WRITE, binary, problems
+from app.api.documented import ACT, ERASED, READ_ONE, WRITE, binary, problems
 from app.api.files import is_known
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
@@ -41,13 +41,13 @@ async def list_versions(lineage_id: UUID, caller: Caller, work: Transaction, win
     return VersionPage(items=list(page.items), next_cursor=page.next_cursor)
 
 
-@router.get("/{number}", responses=READ_ONE)
+@router.get("/{number}", responses=READ_ONE | ERASED)
 async def get_version(lineage_id: UUID, number: Number, caller: Caller, work: Transaction) -> VersionBody:
     """Show a version."""
     return VersionBody.of(lineage_id, await versions.get_version(work.session, caller.id, lineage_id, number))
 
 
-@router.post("/{number}/promote", response_model=VersionBody, responses=ACT)
+@router.post("/{number}/promote", response_model=VersionBody, responses=ACT | ERASED)
 async def promote_version(lineage_id: UUID, number: Number, caller: Caller, once: OnlyOnce) -> Response:
     """Make a version the head that is not on the way to it: a held one, or one that a rollback left aside."""
 
@@ -58,7 +58,7 @@ async def promote_version(lineage_id: UUID, number: Number, caller: Caller, once
     return await once.run(act, Value())
 
 
-@router.post("/{number}/reproduce", status_code=202, response_model=JobBody, responses=WRITE)
+@router.post("/{number}/reproduce", status_code=202, response_model=JobBody, responses=ACT | ERASED)
 async def reproduce_version(lineage_id: UUID, number: Number, caller: Caller, once: OnlyOnce) -> Response:
     """Train a version again from what is recorded of it, and compare the two adapters; nothing is published.
 
@@ -77,6 +77,7 @@ async def reproduce_version(lineage_id: UUID, number: Number, caller: Caller, on
     "/{number}/adapter",
     response_class=Response,
     responses=READ_ONE
+    | ERASED
     | problems(409)
     | binary("application/octet-stream", "Safetensors: everything that the version has learned, as one LoRA."),
 )

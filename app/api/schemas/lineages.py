@@ -106,7 +106,7 @@ class NewVersionBody(Value):
 class VersionConcept(Value):
     """What a version has learned, and the words that stand for it: a rare token, or an imported adapter's own."""
 
-    id: UUID | None = Field(description="Null once the concept is deleted and purged, and for what was imported.")
+    id: UUID | None = Field(description="Null for what was imported. Of a deleted concept, an erasure takes it still.")
     name: str
     kind: ConceptKind
     class_noun: str | None

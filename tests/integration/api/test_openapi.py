@@ -36,6 +36,7 @@ PROMISED = [
     "get /v1/lineages/{lineage_id}/compare",
     "post /v1/lineages/{lineage_id}/versions",
     "post /v1/lineages/{lineage_id}/import",
+    "post /v1/lineages/{lineage_id}/erasures",
     "get /v1/lineages/{lineage_id}/versions",
     "get /v1/lineages/{lineage_id}/versions/{number}",
     "get /v1/lineages/{lineage_id}/versions/{number}/adapter",

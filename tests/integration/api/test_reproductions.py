@@ -28,6 +28,11 @@ PROVENANCE = Provenance(
 )
 
 
+def _remember(server: Server, provenance: Provenance) -> None:
+    with transaction(server.engine) as session:
+        session.execute(update(Version).where(Version.number == 1).values(provenance=provenance))
+
+
 def test_reproducing_is_a_job_while_the_images_are_there(server: Server, client: httpx.Client) -> None:
     concept, lineage = new_concept(client, "rex"), new_lineage(client)
     teach(server, client.post(f"/v1/lineages/{lineage}/versions", json={"concept_id": concept}).json(), seed=1)
@@ -35,8 +40,9 @@ def test_reproducing_is_a_job_while_the_images_are_there(server: Server, client:
     assert client.post(route.format(0)).status_code == 409
     assert client.post(route.format(2)).status_code == 404
     assert client.post(route.format(1)).status_code == 409, "nothing is remembered of it"
-    with transaction(server.engine) as session:
-        session.execute(update(Version).where(Version.number == 1).values(provenance=PROVENANCE))
+    _remember(server, PROVENANCE.model_copy(update={"residual": True}))
+    assert client.post(route.format(1)).status_code == 409, "it was trained on top of another parent"
+    _remember(server, PROVENANCE)
     headers = {"Idempotency-Key": "again"}
     answers = [client.post(route.format(1), headers=headers) for _ in range(2)]
     job = answers[0].json()

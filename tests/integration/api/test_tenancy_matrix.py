@@ -18,6 +18,7 @@ from app.settings import Settings
 from tests.integration.api.belongings import Bodies, Names, own_everything
 from tests.integration.api.inputs import BASE, files, image
 from tests.integration.api.state import Server
+from tests.integration.api.worker_side import adapter_bytes, random_factors
 
 
 class For(Enum):
@@ -60,6 +61,11 @@ ROUTES: dict[str, Route] = {
     "get /v1/lineages/{lineage_id}/versions/{number}": OWNER,
     "get /v1/lineages/{lineage_id}/versions/{number}/adapter": OWNER,
     "post /v1/lineages/{lineage_id}/versions/{number}/promote": OWNER,
+    "post /v1/lineages/{lineage_id}/versions/{number}/reproduce": OWNER,
+    "post /v1/lineages/{lineage_id}/import": OWNER,
+    "post /v1/lineages/{lineage_id}/erasures": Route(
+        For.OWNER, lambda names: {"concept_id": names.concept_id, "mode": "refold"}, query="?dry_run=true"
+    ),
     "post /v1/lineages/{lineage_id}/branches": Route(For.OWNER, lambda _: {"from_version": 9, "name": "mine"}),
     "post /v1/lineages/{lineage_id}/rollback": Route(For.OWNER, lambda _: {"to_version": 9}),
     "get /v1/lineages/{lineage_id}/compare": Route(For.OWNER, query="?from=0&to=1"),
@@ -146,6 +152,9 @@ def ask(client: httpx.Client, route: str, path: Names, body: Names) -> httpx.Res
     if route == "post /v1/concepts":
         fields = {"name": f"new-{path.concept_id}", "kind": "style"}
         return client.post(path.path(template), data=fields, files=files(image()))
+    if route == "post /v1/lineages/{lineage_id}/import":
+        lora = adapter_bytes(random_factors(1, 2), 1.0)
+        return client.post(path.path(template), files={"file": ("a.safetensors", lora)})
     make = ROUTES[route].body
     return client.request(method, path.path(template) + ROUTES[route].query, json=None if make is None else make(body))
 

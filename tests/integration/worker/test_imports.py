@@ -16,7 +16,8 @@ from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobStatus, TrainResult
 from app.domain.lineages import ImportProvenance
 from app.domain.strategies import MergeOptions, NaiveOptions
-from app.services.adapter_export import Link, export_adapter
+from app.services.adapter_export import Export, export_adapter
+from app.services.adapter_folding import Link
 from app.settings import Settings
 from tests.integration.worker.test_collection import sweep
 from tests.integration.worker.world import KINDS, World
@@ -28,7 +29,7 @@ TAUGHT = TaughtConcept(name="rex", kind=ConceptKind.OBJECT, class_noun="dog", to
 
 def _export(world: World, lineage_id: object, kind: AdapterFormat) -> bytes:
     links = [Link(MergeOptions(), world.adapter(lineage_id, number)) for number in (1, 2)]  # type: ignore[arg-type]
-    return export_adapter(links, kind, {})
+    return export_adapter(links, Export(kind), {})
 
 
 @pytest.mark.parametrize("write", [write_tiny_sd, write_tiny_sdxl])

@@ -72,7 +72,7 @@ def test_what_ewc_keeps_is_there_for_the_next_task(world: World) -> None:
     runner.run_until_idle(KINDS)
     version = world.version(lineage_id, 2)
     links = load_chain(world.engine, version.id, world.read)
-    assert version.provenance is not None
+    assert isinstance(version.provenance, Provenance)
     assert version.provenance.strategy_state_sha256 == world.row(version.strategy_state_object_id).sha256
     for link in links:
         kept = unpacked(link.strategy_state)

@@ -28,7 +28,9 @@ from app.db.tables import (
 )
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.erasure import EraseMode
 from app.domain.jobs import (
+    EraseParams,
     GenerateParams,
     GenerateResult,
     ImportParams,
@@ -195,6 +197,17 @@ class World:
         params = ReproduceParams(version_id=version.id, concept_id=version.concept_id)
         with transaction(self.engine) as session:
             return self._add_job(session, lineage_id, JobKind.REPRODUCE, params, None)
+
+    def submit(self, lineage_id: UUID, params: JobParams) -> UUID:
+        """A queued train job just like another one."""
+        with transaction(self.engine) as session:
+            return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
+
+    def erase(self, lineage_id: UUID, concept_id: UUID, mode: EraseMode) -> UUID:
+        """A queued job that erases a concept."""
+        params = EraseParams(erased_concept_id=concept_id, mode=mode)
+        with transaction(self.engine) as session:
+            return self._add_job(session, lineage_id, JobKind.ERASE, params, None)
 
     def import_file(self, lineage_id: UUID, data: bytes, taught: TaughtConcept | None = None) -> UUID:
         """A queued import job for that file."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from app.domain.adapter_files import AdapterFormat
 from app.domain.errors import InvalidAdapterError
 from app.domain.strategies import MergeOptions
-from app.services.adapter_export import Link, export_adapter
+from app.services.adapter_export import Export, export_adapter
+from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from tests.unit.adapters.random_adapters import random_adapter
@@ -44,7 +45,7 @@ def test_an_export_comes_back_as_the_same_update(
     update: Mapping[str, Tensor] = {}
     for adapter in adapters:
         update = added(update, adapter)
-    data = export_adapter([Link(MergeOptions(), to_bytes(adapter, {})) for adapter in adapters], kind, {})
+    data = export_adapter([Link(MergeOptions(), to_bytes(adapter, {})) for adapter in adapters], Export(kind), {})
     found = import_adapter(data, unet, ignore_text_encoder=False)
     assert found.file.format is kind
     torch.testing.assert_close(dict(added({}, found.adapter)), dict(update), rtol=1e-5, atol=1e-5)

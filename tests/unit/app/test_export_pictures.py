@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.domain.adapter_files import AdapterFormat
 from app.domain.strategies import STRATEGIES, Fold, StrategyOptions
-from app.services.adapter_export import AdapterFormat, Export, export_adapter
+from app.services.adapter_export import Export, export_adapter
 from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_sd
 from tests.tiny_sdxl import tiny_sdxl

@@ -1,0 +1,215 @@
+"""What erasing a concept changes, in rows: everything that shares one version 0, locked, replaced and removed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from app.db.erasures import family_lineages, family_versions, member, trains
+from app.db.queries import UNFINISHED, canceled
+from app.db.tables import (
+    Concept,
+    ErasedVersion,
+    ErasureDraft,
+    Generation,
+    GenerationImage,
+    Job,
+    Lineage,
+    ObjectStatus,
+    StoredObject,
+    Version,
+)
+from app.domain.erasure import Affected, EraseMode, affected, insist_on_refold
+from app.domain.errors import DeletedError
+from app.domain.jobs import EraseParams, EraseResult, Replacement
+from app.domain.lineages import Provenance
+
+Drafts = Mapping[UUID, ErasureDraft]
+
+
+@dataclass(frozen=True)
+class Family:
+    """All that shares one version 0, and what of it holds the concept."""
+
+    versions: Mapping[UUID, Version]
+    lineages: Sequence[Lineage]
+    affected: Affected
+
+
+def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
+    """The family of a lineage as it is now.
+
+    Raises:
+        InvalidInputError: a version cannot be folded without what came before it, as the mode asks.
+    """
+    versions = session.scalars(family_versions(lineage_id)).all()
+    lineages = session.scalars(family_lineages(lineage_id)).all()
+    holding = affected([member(version) for version in versions], params.erased_concept_id)
+    if params.mode is EraseMode.REFOLD:
+        anew = frozenset(holding.anew)
+        insist_on_refold([(version.number, version.strategy) for version in versions if version.id in anew])
+    return Family({version.id: version for version in versions}, lineages, holding)
+
+
+def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | None:
+    """The family, which until the commit nobody changes; None when it changed while it was being locked.
+
+    Lineages are locked in the order of their ids, so that two erasures never wait for each other. Versions are locked
+    because a branch or a generation made of one just now locks it too: afterwards either it is seen here, or it fails.
+
+    Raises:
+        DeletedError: the lineage has been deleted.
+    """
+    before = look(session, lineage_id, params)
+    ids = [lineage.id for lineage in before.lineages]
+    # Not a full lock: rows that only name a lineage, such as a new generation, need not wait.
+    session.execute(select(Lineage.id).where(Lineage.id.in_(ids)).order_by(Lineage.id).with_for_update(key_share=True))
+    session.execute(select(Version.id).where(Version.id.in_(before.affected.all())).with_for_update())
+    session.expire_all()
+    family = look(session, lineage_id, params)
+    own = next((lineage for lineage in family.lineages if lineage.id == lineage_id), None)
+    if own is None or own.deleted_at is not None:
+        raise DeletedError("The lineage has been deleted.")
+    is_same = family.affected == before.affected and {lineage.id for lineage in family.lineages} <= set(ids)
+    return family if is_same else None
+
+
+def replace_versions(session: Session, job: Job, params: EraseParams, family: Family, drafts: Drafts) -> EraseResult:
+    """Put new versions into the place of those that hold the concept, and remove all that was made of these.
+
+    Mode `refold` takes their adapters over; mode `retrain` those of the drafts.
+    """
+    made = _make(session, params, family, drafts)
+    _move(session, family, made)
+    _cancel(session, family, params.erased_concept_id)
+    _bury(session, family, params)
+    # A version may have gone, with its lineage, after it was trained anew.
+    _make_dead(session, [o for old, draft in drafts.items() if old not in made for o in _objects(draft)])
+    session.execute(delete(ErasureDraft).where(ErasureDraft.job_id == job.id))
+    session.execute(delete(Version).where(Version.id.in_(family.affected.all())))
+    return EraseResult(
+        lineage_id=job.lineage_id,
+        mode=params.mode,
+        residual=params.mode is EraseMode.REFOLD and bool(made),
+        concept_deleted=_delete_concept(session, params.erased_concept_id),
+        versions=tuple(
+            Replacement(
+                lineage_id=family.versions[old].lineage_id,
+                version=family.versions[old].number,
+                replaced_by=made[old].number if old in made else None,
+            )
+            for old in family.affected.all()
+        ),
+    )
+
+
+def _make(session: Session, params: EraseParams, family: Family, drafts: Drafts) -> dict[UUID, Version]:
+    """The new versions by the ids of the old ones. Their numbers are new to every branch that will show them."""
+    made: dict[UUID, Version] = {}
+    ids: dict[UUID, UUID] = {}
+    number = max(lineage.next_number for lineage in family.lineages)
+    for old_id in family.affected.anew:
+        old = family.versions[old_id]
+        assert old.parent_id is not None
+        new = Version(
+            lineage_id=old.lineage_id,
+            number=number,
+            status=old.status,
+            parent_id=family.affected.stand_in(old.parent_id, ids),
+            concept_id=old.concept_id,
+            taught=old.taught,
+            strategy=old.strategy,
+            training=old.training,
+        )
+        if params.mode is EraseMode.RETRAIN:
+            new.adapter_object_id = drafts[old_id].adapter_object_id
+            new.strategy_state_object_id = drafts[old_id].strategy_state_object_id
+            new.provenance = drafts[old_id].provenance
+        else:
+            new.adapter_object_id, new.provenance = old.adapter_object_id, old.provenance
+            new.strategy_state_object_id = old.strategy_state_object_id
+            if isinstance(old.provenance, Provenance):
+                new.provenance = old.provenance.model_copy(update={"residual": True})
+        session.add(new)
+        session.flush()
+        made[old_id], ids[old_id] = new, new.id
+        number += 1
+    for lineage in family.lineages:
+        lineage.next_number = number
+    return made
+
+
+def _move(session: Session, family: Family, made: Mapping[UUID, Version]) -> None:
+    """Heads and forks go to the stand-ins; of the old numbers each lineage remembers that it showed them."""
+    ids = {old: new.id for old, new in made.items()}
+    for lineage in family.lineages:
+        session.add_all(
+            ErasedVersion(
+                lineage_id=lineage.id, number=old.number, token=None if old.taught is None else old.taught.token
+            )
+            for old in _shown(family, lineage)
+        )
+        assert lineage.head_version_id is not None
+        lineage.head_version_id = family.affected.stand_in(lineage.head_version_id, ids)
+        if lineage.forked_from_version_id is not None:
+            lineage.forked_from_version_id = family.affected.stand_in(lineage.forked_from_version_id, ids)
+    session.flush()
+
+
+def _shown(family: Family, lineage: Lineage) -> list[Version]:
+    """The old versions in the lineage's history: its own, and those that its fork leads up to."""
+    shared: set[UUID] = set()
+    version_id = lineage.forked_from_version_id
+    while version_id is not None:
+        shared.add(version_id)
+        version_id = family.versions[version_id].parent_id
+    old = [family.versions[version_id] for version_id in family.affected.all()]
+    return [version for version in old if version.lineage_id == lineage.id or version.id in shared]
+
+
+def _cancel(session: Session, family: Family, concept_id: UUID) -> None:
+    """What would teach the concept again here."""
+    lineages = [lineage.id for lineage in family.lineages]
+    session.execute(canceled(Job.lineage_id.in_(lineages), trains(concept_id)))
+
+
+def _bury(session: Session, family: Family, params: EraseParams) -> None:
+    """Leave to the collector what was made of the old versions and is not used by the new ones."""
+    old = family.affected.all()
+    pictures = select(GenerationImage.object_id).join(Generation, Generation.id == GenerationImage.generation_id)
+    _make_dead(session, session.scalars(pictures.where(Generation.version_id.in_(old))).all())
+    unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
+    _make_dead(session, [o for version_id in unused for o in _objects(family.versions[version_id])])
+    stale = (Job.checkpoint_parent_id.in_(old), Job.checkpoint_object_id.is_not(None))
+    checkpoints = session.scalars(select(Job.checkpoint_object_id).where(*stale)).all()
+    _make_dead(session, [object_id for object_id in checkpoints if object_id is not None])
+    session.execute(
+        update(Job)
+        .where(*stale)
+        .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _objects(row: Version | ErasureDraft) -> list[UUID]:
+    """What holds its adapter, and what its strategy keeps."""
+    return [o for o in (row.adapter_object_id, row.strategy_state_object_id) if o is not None]
+
+
+def _make_dead(session: Session, object_ids: Collection[UUID]) -> None:
+    session.execute(update(StoredObject).where(StoredObject.id.in_(object_ids)).values(status=ObjectStatus.DEAD))
+
+
+def _delete_concept(session: Session, concept_id: UUID) -> bool:
+    """Hide the concept, for the sweeper to purge, unless a lineage of another origin has learned it, or is about to."""
+    is_held = exists().where(Version.concept_id == concept_id)
+    is_asked_for = exists().where(Job.status.in_(UNFINISHED), trains(concept_id), Job.cancel_requested_at.is_(None))
+    deleted = session.scalar(
+        update(Concept)
+        .where(Concept.id == concept_id, ~is_held, ~is_asked_for)
+        .values(deleted_at=func.coalesce(Concept.deleted_at, func.clock_timestamp()))
+        .returning(Concept.id)
+    )
+    return deleted is not None
