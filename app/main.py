@@ -12,7 +12,19 @@ from app.api import problems
 from app.api.body_limit import BodyLimitMiddleware
 from app.api.documented import DocumentedAPI
 from app.api.front import REQUEST_ID, FrontMiddleware
-from app.api.routers import catalog, concepts, erasures, generations, health, imports, jobs, lineages, users, versions
+from app.api.routers import (
+    catalog,
+    concepts,
+    erasures,
+    evaluations,
+    generations,
+    health,
+    imports,
+    jobs,
+    lineages,
+    users,
+    versions,
+)
 from app.logs import configure_logging
 from app.services.context import open_services
 from app.settings import MIB, Settings, get_settings
@@ -64,7 +76,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
         )
     app.add_middleware(FrontMiddleware)
-    for module in (concepts, lineages, versions, imports, erasures, generations, jobs, catalog, users, health):
+    for module in (
+        concepts,
+        lineages,
+        versions,
+        imports,
+        erasures,
+        generations,
+        evaluations,
+        jobs,
+        catalog,
+        users,
+        health,
+    ):
         app.include_router(module.router)
     return app
 

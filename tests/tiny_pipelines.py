@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, StableDif
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from app.domain.base_models import BaseModelManifest, Family
+from app.domain.evaluations import EvaluationProtocol
 from app.domain.training import TrainingOverrides
 from worker.models.sd import StableDiffusionBase
 
@@ -44,6 +45,13 @@ def write_base(folder: Path, pipeline: DiffusionPipeline, name: str, family: Fam
         default_guidance_scale=2.0,
         training_defaults=TrainingOverrides(rank=2, steps=8, batch_size=2, learning_rate=1e-2),
         neutral_prompts=("a photo of a cat",),
+        evaluation=EvaluationProtocol(
+            object_prompts=("a photo of {concept}",),
+            style_prompts=("{concept} image of a cat",),
+            samples_per_prompt=2,
+            steps=2,
+            guidance_scale=1.0,
+        ),
         license="Apache-2.0",
     )
     (folder / "palimpsest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ _RULES_VERSION = "1"
 def load_chain(engine: Engine, version_id: UUID, read: Callable[[UUID], bytes]) -> tuple[ChainLink, ...]:
     """The strategies and adapters of the version and its ancestors, oldest first; empty for version 0."""
     with transaction(engine) as session:
-        versions = _ancestry(session, version_id)
+        versions = ancestry(session, version_id)[1:]
     return _links(versions, read)
 
 
@@ -34,8 +34,8 @@ def accumulated_update(
 ) -> Update:
     """The version's D for this resolved prompt, from the cache if its chain was replayed lately."""
     with transaction(engine) as session:
-        chain = _counted(_ancestry(session, version_id), prompt)
-        key = _chain_key(session, chain)
+        chain = _counted(ancestry(session, version_id)[1:], prompt)
+        key = chain_key(session, chain)
     return cache.get(key, lambda: replay(_links(chain, read)).update)
 
 
@@ -77,13 +77,13 @@ def _counted(chain: list[Version], prompt: str) -> list[Version]:
     return [*chain[:first], *named]
 
 
-def _ancestry(session: Session, version_id: UUID) -> list[Version]:
-    """The version and its ancestors but the base, oldest first."""
-    return [version for version in session.scalars(ancestry_of(version_id)) if version.parent_id is not None]
+def ancestry(session: Session, version_id: UUID) -> list[Version]:
+    """The version and all its ancestors, the base among them, oldest first."""
+    return list(session.scalars(ancestry_of(version_id)))
 
 
-def _chain_key(session: Session, chain: list[Version]) -> str:
-    """The hash of everything that the replay is a function of."""
+def chain_key(session: Session, chain: Sequence[Version]) -> str:
+    """The hash of everything that the replay of the chain (without the base) is a function of."""
     digest = hashlib.sha256(_RULES_VERSION.encode())
     for version in chain:
         assert version.strategy is not None

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, Select, String, cast, delete, exists, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.db.evaluation_tables import Evaluation, EvaluationFile, EvaluationMemo
 from app.db.histories import hand_over
 from app.db.session import transaction
 from app.db.tables import (
@@ -27,6 +28,7 @@ from app.db.tables import (
     User,
     Version,
 )
+from app.domain.evaluations import EvaluationFileName
 from app.domain.jobs import TERMINAL, JobKind, JobStatus
 from app.storage import ObjectStore
 
@@ -42,6 +44,7 @@ def purge_tombstones(session: Session) -> None:
     _purge_lineages(session)
     _purge_concepts(session)
     _purge_generations(session)
+    _purge_evaluations(session)
 
 
 def drop_finished_checkpoints(session: Session) -> None:
@@ -142,6 +145,8 @@ def _purge_lineages(session: Session) -> None:
     _bury(session, select(Job.input_object_id).where(Job.lineage_id.in_(gone)))
     _bury_drafts(session, select(Job.id).where(Job.lineage_id.in_(gone)))
     _bury_pictures(session, select(Generation.id).where(Generation.lineage_id.in_(gone)))
+    _bury_figures(session, select(Evaluation.id).where(Evaluation.lineage_id.in_(gone)))
+    _bury_memos(session, select(Version.id).where(Version.lineage_id.in_(gone)))
     session.execute(delete(Lineage).where(Lineage.id.in_(gone)))
 
 
@@ -154,6 +159,7 @@ def _purge_concepts(session: Session) -> None:
     if not gone:
         return
     _bury(session, select(ConceptImage.object_id).where(ConceptImage.concept_id.in_(gone)))
+    _drop_sheets(session, gone)
     session.execute(delete(ConceptImage).where(ConceptImage.concept_id.in_(gone)))
     is_learned = exists().where(Version.concept_id == Concept.id)
     session.execute(delete(Concept).where(Concept.id.in_(gone), ~is_learned))
@@ -168,6 +174,34 @@ def _purge_generations(session: Session) -> None:
         return
     _bury_pictures(session, select(Generation.id).where(Generation.id.in_(gone)))
     session.execute(delete(Generation).where(Generation.id.in_(gone)))
+
+
+def _purge_evaluations(session: Session) -> None:
+    carries_it_out = Job.id == Evaluation.job_id
+    gone = session.scalars(
+        select(Evaluation.id).where(Evaluation.deleted_at.is_not(None), ~_running(carries_it_out)).with_for_update()
+    ).all()
+    if not gone:
+        return
+    _bury_figures(session, select(Evaluation.id).where(Evaluation.id.in_(gone)))
+    session.execute(delete(Evaluation).where(Evaluation.id.in_(gone)))
+
+
+def _drop_sheets(session: Session, concept_ids: Sequence[UUID]) -> None:
+    """A contact sheet shows the concepts' own images; numbers and curves about a deleted concept may stay."""
+    shows_one = EvaluationFile.evaluation_id.in_(
+        select(Evaluation.id).where(Evaluation.concept_ids.overlap(list(concept_ids)))
+    ) & EvaluationFile.name.in_((EvaluationFileName.SHEET_PNG, EvaluationFileName.SHEET_SVG))
+    _bury(session, select(EvaluationFile.object_id).where(shows_one))
+    session.execute(delete(EvaluationFile).where(shows_one).execution_options(synchronize_session=False))
+
+
+def _bury_figures(session: Session, evaluation_ids: Select[UUID]) -> None:
+    _bury(session, select(EvaluationFile.object_id).where(EvaluationFile.evaluation_id.in_(evaluation_ids)))
+
+
+def _bury_memos(session: Session, version_ids: Select[UUID]) -> None:
+    _bury(session, select(EvaluationMemo.object_id).where(EvaluationMemo.version_id.in_(version_ids)))
 
 
 def _bury_pictures(session: Session, generation_ids: Select[UUID]) -> None:

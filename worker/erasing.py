@@ -8,6 +8,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.erasures import family_lineages, family_versions, member, trains
+from app.db.evaluation_tables import Evaluation, EvaluationFile, EvaluationMemo
 from app.db.queries import UNFINISHED, canceled
 from app.db.tables import (
     Concept,
@@ -180,6 +181,10 @@ def _bury(session: Session, family: Family, params: EraseParams) -> None:
     old = family.affected.all()
     pictures = select(GenerationImage.object_id).join(Generation, Generation.id == GenerationImage.generation_id)
     _make_dead(session, session.scalars(pictures.where(Generation.version_id.in_(old))).all())
+    memos = select(EvaluationMemo.object_id).where(EvaluationMemo.version_id.in_(old))
+    figures = select(EvaluationFile.object_id).join(Evaluation, Evaluation.id == EvaluationFile.evaluation_id)
+    for evaluated in (memos, figures.where(Evaluation.version_id.in_(old))):
+        _make_dead(session, session.scalars(evaluated).all())
     unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
     _make_dead(session, [o for version_id in unused for o in _objects(family.versions[version_id])])
     stale = (Job.checkpoint_parent_id.in_(old), Job.checkpoint_object_id.is_not(None))

@@ -29,6 +29,7 @@ SILENCE_SECONDS = {
     Phase.ENCODING: 300.0,
     Phase.TRAINING: 120.0,
     Phase.GENERATING: 120.0,
+    Phase.EVALUATING: 120.0,
     Phase.PUBLISHING: 300.0,
 }
 

@@ -10,6 +10,7 @@ from app.domain.errors import DeletedError, ObjectLostError, PalimpsestError, St
 from app.domain.jobs import JobFault, JobStatus
 from app.settings import Settings
 from worker.context import HandBackError, ParentGoneError
+from worker.evaluation.encoders.base import EncoderError
 from worker.lease import CanceledError
 from worker.models.errors import BaseModelError
 
@@ -31,6 +32,7 @@ _PRIVATE: dict[type[PalimpsestError], str] = {
     ObjectLostError: "Something that this job needs is missing from object storage; the operator's log says what.",
     StorageError: "Object storage was out of reach; the operator's log has more.",
     BaseModelError: "The base model could not be loaded; the operator's log has more.",
+    EncoderError: "An encoder could not be loaded; the operator's log has more.",
 }
 
 _LONGEST_DELAY_SECONDS = 120.0

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from app.db import leases
 from app.db.tables import StoredObject, Version
 from app.domain.concepts import TaughtConcept
-from app.domain.jobs import JobStatus, TrainResult
+from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 from worker.context import JobContext, ParentGoneError
+from worker.evaluation_requests import ask_for_evaluation, figures_of
 from worker.lease import CanceledError
 from worker.objects import make_live
 
@@ -34,6 +35,8 @@ class NewVersion:
 def publish(session: Session, context: JobContext, new: NewVersion, steps: int, loss: float | None) -> None:
     """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing.
 
+    A trained version under a gate is held, and its job goes on.
+
     Raises:
         DeletedError: the lineage was deleted.
         CanceledError: the job was canceled.
@@ -48,10 +51,13 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
     if session.scalar(parent) is None:
         raise ParentGoneError("The parent version was erased.")
+    is_next = lineage.head_version_id == job.parent_version_id
+    is_trained = job.kind is JobKind.TRAIN
+    waits = is_trained and is_next and lineage.evaluation.gate is not None
     version = Version(
         lineage_id=lineage.id,
         number=lineage.take_number(),
-        status=VersionStatus.LIVE if lineage.head_version_id == job.parent_version_id else VersionStatus.HELD,
+        status=VersionStatus.LIVE if is_next and not waits else VersionStatus.HELD,
         parent_id=job.parent_version_id,
         concept_id=new.concept_id,
         taught=new.taught,
@@ -66,6 +72,10 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     if version.status is VersionStatus.LIVE:
         lineage.head_version_id = version.id
     make_live(session, [new.adapter] if new.state is None else [new.adapter, new.state])
-    result = TrainResult(lineage_id=lineage.id, version=version.number)
-    claim, succeeded = context.lease.claim, JobStatus.SUCCEEDED
-    leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps, loss=loss)
+    evaluation_id = ask_for_evaluation(session, job, lineage, version, waits=waits) if is_trained else None
+    result = TrainResult(lineage_id=lineage.id, version=version.number, evaluation_id=evaluation_id)
+    ended = figures_of(result, steps, loss)
+    if waits:
+        leases.write(session, context.lease.claim, **ended)
+    else:
+        leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, **ended)

@@ -16,11 +16,19 @@ from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import PalimpsestError
-from app.domain.jobs import EraseParams, GenerateParams, ImportParams, JobKind, ReproduceParams, TrainParams
+from app.domain.jobs import (
+    EraseParams,
+    EvaluateParams,
+    GenerateParams,
+    ImportParams,
+    JobKind,
+    ReproduceParams,
+    TrainParams,
+)
 from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
-from worker import erase_job, generate_job, import_job, outcomes, reproduce_job, train_job
+from worker import erase_job, evaluate_job, generate_job, import_job, outcomes, reproduce_job, train_job
 from worker.adapters.cache import DiskCache, UpdateCache
 from worker.bases import LoadedBases
 from worker.context import JobContext
@@ -92,6 +100,8 @@ class Runner:
                 reproduce_job.run(context, params)
             case EraseParams() as params:
                 erase_job.run(context, params)
+            case EvaluateParams() as params:
+                evaluate_job.run(context, params)
 
     def _load(self, claim: Claim) -> Job:
         try:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app.db.session import transaction
 from app.db.tables import Concept, ConceptImage, StoredObject
-from app.domain.base_models import DEFAULT_NEUTRAL_PROMPTS, BaseModelManifest
+from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import DeletedError
 from app.domain.lineages import Provenance
@@ -80,7 +80,7 @@ def learn(context: JobContext, lesson: Lesson, hooks: Hooks) -> Learned:
         strategy=lesson.strategy,
         chain=lesson.chain,
         adapted_modules=lesson.training.adapted_modules or manifest.adapted_modules,
-        neutral_prompts=manifest.neutral_prompts or DEFAULT_NEUTRAL_PROMPTS,
+        neutral_prompts=manifest.prompts_of_anything(),
     )
     trained = train_resumably(context, base, task, hooks)
     adapter = context.objects.put("adapters", to_bytes(trained.adapter, {}), "application/octet-stream")

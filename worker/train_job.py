@@ -10,6 +10,7 @@ from app.db.session import transaction
 from app.db.tables import Concept, StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import Phase, TrainParams
+from worker import promotion
 from worker.chain import load_chain
 from worker.context import JobContext, ParentGoneError
 from worker.publishing import NewVersion, publish
@@ -18,7 +19,15 @@ from worker.train_hooks import TrainHooks
 
 
 def run(context: JobContext, params: TrainParams) -> None:
-    """Train the concept on top of the lineage's head, and publish the version."""
+    """Train the concept on top of the lineage's head, publish the version, and let a gate decide if there is one."""
+    # Only a gate leaves a job with a result: an earlier attempt has published the version, and it waits.
+    if context.job.result is None:
+        _train_and_publish(context, params)
+    if (waiting := promotion.waiting(context)) is not None:
+        promotion.decide(context, params, waiting)
+
+
+def _train_and_publish(context: JobContext, params: TrainParams) -> None:
     with transaction(context.engine) as session:
         parent = session.get(Version, context.job.parent_version_id)
         if parent is None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from app.db.types import Json
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.evaluations import EvaluationPolicy
 from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
 from app.domain.lineages import AnyProvenance, Provenance, VersionStatus
@@ -149,6 +150,9 @@ class Lineage(Identified, Tombstoned, Table):
     base_model: Mapped[str] = mapped_column(ForeignKey("base_models.name"))
     strategy: Mapped[StrategyOptions] = mapped_column(_STRATEGY)
     training: Mapped[TrainingOptions] = mapped_column(_TRAINING)
+    evaluation: Mapped[EvaluationPolicy] = mapped_column(
+        Json(TypeAdapter[EvaluationPolicy](EvaluationPolicy)), default_factory=EvaluationPolicy
+    )
     head_version_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None, index=True
     )

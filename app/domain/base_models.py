@@ -48,5 +48,11 @@ class BaseModelManifest(Value):
     default_guidance_scale: float = Field(4.0, ge=0, le=30)
     training_defaults: TrainingOverrides = TrainingOverrides()
     neutral_prompts: tuple[str, ...] = ()
-    evaluation: EvaluationProtocol = EvaluationProtocol()
+    evaluation: EvaluationProtocol = Field(
+        EvaluationProtocol(), description="What versions are evaluated with, where nothing else is asked for."
+    )
     license: str = ""
+
+    def prompts_of_anything(self) -> tuple[str, ...]:
+        """The neutral prompts, or the defaults where there are none."""
+        return self.neutral_prompts or DEFAULT_NEUTRAL_PROMPTS

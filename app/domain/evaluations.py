@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from app.domain.base import Value
 from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.seeds import MAX_SEED
 
 CONCEPT = "{concept}"
 """Stands for a concept's words in a template: "{rare token} {class noun}", or "{rare token} style"."""
 
-MAX_SEED = 2**53 - 1
-"""Larger seeds would not survive a JSON parser that reads numbers as doubles."""
+MAX_SAMPLES_PER_PROMPT = 16
 
 
 def _names_the_concept(template: str) -> str:
@@ -28,9 +28,10 @@ PromptTemplate = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=300), AfterValidator(_names_the_concept)
 ]
 PromptTemplates = Annotated[tuple[PromptTemplate, ...], Field(min_length=1, max_length=10)]
-SamplesPerPrompt = Annotated[int, Field(ge=1, le=16)]
+SamplesPerPrompt = Annotated[int, Field(ge=1, le=MAX_SAMPLES_PER_PROMPT)]
 SamplingSteps = Annotated[int, Field(ge=1, le=200)]
 GuidanceScale = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
+FirstSeed = Annotated[int, Field(ge=0, le=MAX_SEED - MAX_SAMPLES_PER_PROMPT)]
 EncoderName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -70,7 +71,9 @@ class EvaluationProtocol(Value):
     samples_per_prompt: SamplesPerPrompt = Field(4, description="The same noises for every prompt and version.")
     steps: SamplingSteps = 25
     guidance_scale: GuidanceScale = 4.0
-    seed: int = Field(0, ge=0, le=MAX_SEED - 16, description="Sample n of every prompt is drawn with `seed + n`.")
+    seed: int = Field(
+        0, ge=0, le=MAX_SEED - MAX_SAMPLES_PER_PROMPT, description="Sample n of every prompt is drawn with `seed + n`."
+    )
     encoders: Encoders = Encoders()
     alignment: Alignment = Alignment.NONE
 
@@ -92,15 +95,17 @@ class EvaluationProtocol(Value):
 
 
 class EvaluationOptions(Value):
-    """What of the base model's protocol to change; null: nothing. Rows of other protocols do not compare."""
+    """What of the base model's protocol to change; null: nothing. Results of other protocols do not compare.
+
+    Not the encoders: their names may be folders or repositories, which only an operator may make a worker load.
+    """
 
     object_prompts: PromptTemplates | None = None
     style_prompts: PromptTemplates | None = None
     samples_per_prompt: SamplesPerPrompt | None = None
     steps: SamplingSteps | None = None
     guidance_scale: GuidanceScale | None = None
-    seed: int | None = Field(None, ge=0, le=MAX_SEED - 16)
-    encoders: Encoders | None = None
+    seed: FirstSeed | None = None
 
 
 class EvaluatedVersion(Value):
@@ -163,6 +168,21 @@ class EvaluationResult(Value):
     pictures_drawn: int
     pictures_reused: int = Field(description="Drawn by an earlier evaluation, or an earlier attempt at this one.")
     seconds: float
+
+
+class EvaluationFileName(StrEnum):
+    """The figures of an evaluation."""
+
+    HEATMAP_PNG = "heatmap.png"
+    CURVE_PNG = "curve.png"
+    CURVE_SVG = "curve.svg"
+    SHEET_PNG = "sheet.png"
+    SHEET_SVG = "sheet.svg"
+
+    @property
+    def media_type(self) -> str:
+        """The content type of its file."""
+        return "image/png" if self.endswith(".png") else "image/svg+xml"
 
 
 class GateMetric(StrEnum):

@@ -11,6 +11,7 @@ from app.domain.comparison import Difference
 from app.domain.concepts import TaughtConcept
 from app.domain.erasure import EraseMode
 from app.domain.errors import Fault
+from app.domain.evaluations import GateVerdict
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
 
@@ -23,6 +24,7 @@ class JobKind(StrEnum):
     IMPORT = "import"
     REPRODUCE = "reproduce"
     ERASE = "erase"
+    EVALUATE = "evaluate"
 
     @property
     def queue(self) -> "JobKind":
@@ -34,7 +36,7 @@ _QUEUE_OF = dict.fromkeys((JobKind.IMPORT, JobKind.REPRODUCE, JobKind.ERASE), Jo
 
 QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
 
-TRAINING_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE, JobKind.ERASE)
+LONG_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE, JobKind.ERASE, JobKind.EVALUATE)
 """The kinds that may take long: whoever waits for another kind comes first."""
 
 PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT, JobKind.ERASE)
@@ -65,6 +67,7 @@ class Phase(StrEnum):
     ENCODING = "encoding"
     TRAINING = "training"
     GENERATING = "generating"
+    EVALUATING = "evaluating"
     PUBLISHING = "publishing"
 
 
@@ -124,16 +127,29 @@ class EraseParams(Value):
     mode: EraseMode
 
 
+class EvaluateParams(Value):
+    """An evaluate job: the evaluation row holds everything, pinned at submission."""
+
+    kind: Literal[JobKind.EVALUATE] = JobKind.EVALUATE
+    evaluation_id: UUID
+
+
 JobParams = Annotated[
-    TrainParams | GenerateParams | ImportParams | ReproduceParams | EraseParams, Field(discriminator="kind")
+    TrainParams | GenerateParams | ImportParams | ReproduceParams | EraseParams | EvaluateParams,
+    Field(discriminator="kind"),
 ]
 
 
 class TrainResult(Value):
-    """What a train or an import job made: that version of that lineage."""
+    """What a train or an import job made: that version of that lineage.
+
+    With the evaluation that follows or, under a gate, has decided; then `gate` says what it found.
+    """
 
     lineage_id: UUID
     version: int
+    evaluation_id: UUID | None = Field(None, exclude_if=lambda value: value is None)
+    gate: GateVerdict | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class GenerateResult(Value):
@@ -176,4 +192,10 @@ class EraseResult(Value):
     versions: tuple[Replacement, ...]
 
 
-JobResult = TrainResult | GenerateResult | ReproduceResult | EraseResult
+class EvaluateResult(Value):
+    """What an evaluate job makes; named from the start, filled when the job succeeds."""
+
+    evaluation_id: UUID
+
+
+JobResult = TrainResult | GenerateResult | ReproduceResult | EraseResult | EvaluateResult

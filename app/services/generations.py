@@ -14,14 +14,12 @@ from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineag
 from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.errors import Fault, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind
+from app.domain.seeds import MAX_SEED
 from app.services.context import Work
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage
 from app.services.submission import submit_job
 from app.services.versions import named_version
-
-# Larger seeds would not survive a JSON parser that reads numbers as doubles.
-MAX_SEED = 2**53 - 1
 
 
 @dataclass(frozen=True)

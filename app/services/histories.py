@@ -51,6 +51,7 @@ async def branch_lineage(
         base_model=original.base_model,
         strategy=original.strategy if strategy is None else strategy,
         training=override(original.training, overrides),
+        evaluation=original.evaluation,
         head_version_id=fork.id,
         forked_from_version_id=fork.id,
         next_number=fork.number + 1,

@@ -1,4 +1,4 @@
-"""Lineages: made with their version 0, renamed, hidden."""
+"""Lineages: made with their version 0, changed, hidden."""
 
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import lineages_of
 from app.db.tables import BaseModelRow, Job, Lineage, Version
 from app.domain.errors import Fault, InvalidInputError, NotFoundError
+from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import VersionStatus
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
@@ -26,6 +27,7 @@ async def create_lineage(
     base_model: str,
     strategy: StrategyOptions,
     overrides: TrainingOverrides,
+    evaluation: EvaluationPolicy,
 ) -> HeadedLineage:
     """A lineage whose head is version 0, the base itself.
 
@@ -41,7 +43,12 @@ async def create_lineage(
         resolution=base.manifest.resolution, adapted_modules=base.manifest.adapted_modules
     ).overridden(base.manifest.training_defaults)
     lineage = Lineage(
-        user_id=user_id, name=name, base_model=base_model, strategy=strategy, training=override(own, overrides)
+        user_id=user_id,
+        name=name,
+        base_model=base_model,
+        strategy=strategy,
+        training=override(own, overrides),
+        evaluation=evaluation,
     )
     session.add(lineage)
     await session.flush()
@@ -99,14 +106,19 @@ async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -
     return await get_lineage(session, user_id, lineage_id)
 
 
-async def rename_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID, name: str) -> HeadedLineage:
-    """Give the lineage another name.
+async def change_lineage(
+    session: AsyncSession, user_id: UUID, lineage_id: UUID, name: str | None, evaluation: EvaluationPolicy | None
+) -> HeadedLineage:
+    """Give the lineage another name, or another way of evaluating its new versions.
 
     Raises:
         NotFoundError: the user has no such lineage.
     """
     row = await lock_lineage(session, user_id, lineage_id)
-    row[0].name = name
+    if name is not None:
+        row[0].name = name
+    if evaluation is not None:
+        row[0].evaluation = evaluation
     return row
 
 

@@ -11,13 +11,13 @@ from app.domain.concepts import ConceptKind
 from app.domain.evaluations import EvaluationResult
 from worker.evaluation import metrics
 from worker.evaluation.drawing import Studio
-from worker.evaluation.drift import make_probe, predictions
+from worker.evaluation.drift import DriftMeter
 from worker.evaluation.encoders.base import Encoder
 from worker.evaluation.judging import Judge, keeps_to_prompt
 from worker.evaluation.metrics import FloatArray
 from worker.evaluation.protocol import shots
 from worker.evaluation.summary import Findings, summarize
-from worker.evaluation.task import EvaluationHooks, EvaluationTask, PictureStore, Subject
+from worker.evaluation.task import EvaluationHooks, EvaluationTask, Subject
 from worker.models.base import Base
 
 _TILE_PICTURES = 4
@@ -42,7 +42,6 @@ def evaluate(
     base: Base,
     task: EvaluationTask,
     encoders: Mapping[ConceptKind, Encoder],
-    store: PictureStore,
     hooks: EvaluationHooks,
 ) -> Evaluated:
     """Score every version of the line on every concept that it has learned; `encoders` by the kind of concept.
@@ -50,7 +49,7 @@ def evaluate(
     The line has at least one concept. The base is untouched afterwards, whatever happens.
     """
     started_at = time.monotonic()
-    studio = Studio(base, store, hooks)
+    studio = Studio(base, hooks)
     judge = Judge.of(task.columns, encoders)
     cells = {
         (i, j): _cell(studio, judge, task, row.subject, j)
@@ -64,11 +63,12 @@ def evaluate(
         if column.isolated is not None
     }
     last = len(task.rows) - 1
+    drift = DriftMeter(base, task.neutral_prompts, task.resolution, task.protocol.seed, hooks)
     findings = Findings(
         scores=_by_cell(task, {place: cell.similarities[:, place[1]] for place, cell in cells.items()}),
         isolated=_by_concept(task, {j: cell.similarities[:, j] for (_, j), cell in alone.items()}),
         alignment=_by_cell(task, {place: cell.alignment for place, cell in cells.items()}),
-        drifts=_drifts(base, task, hooks),
+        drifts=tuple(drift.of(row.subject) for row in task.rows),
         confusion=_confusion([cells[last, j].similarities for j in range(len(task.columns))]),
         encoder_names=tuple(encoder.name for encoder in judge.encoders),
         pictures_drawn=studio.drawn,
@@ -110,9 +110,3 @@ def _by_concept(task: EvaluationTask, values: Mapping[int, FloatArray]) -> Float
 def _confusion(similarities: Sequence[FloatArray]) -> FloatArray:
     made_for = [j for j, own in enumerate(similarities) for _ in own]
     return metrics.confusion(np.concatenate(list(similarities)), made_for)
-
-
-def _drifts(base: Base, task: EvaluationTask, hooks: EvaluationHooks) -> tuple[float, ...]:
-    probe = make_probe(base, task.neutral_prompts, task.resolution, task.protocol.seed, hooks.work)
-    found = [predictions(base, row.subject.update(), probe, hooks.work) for row in task.rows]
-    return tuple(metrics.base_drift(predicted, found[0]) for predicted in found)

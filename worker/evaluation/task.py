@@ -11,12 +11,26 @@ from app.domain.evaluations import EvaluationProtocol
 from worker.adapters.accumulated import Update
 
 
+class Store(Protocol):
+    """What was found out about a subject before, by the hash of all that it is a function of."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under this key, if anything was."""
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Keep it."""
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A model to look at: the base with an update. `key` is the hash of everything that the two are made of."""
+    """A model to look at: the base with an update, which may depend on the prompt.
+
+    `key` is the hash of everything that the two are made of.
+    """
 
     key: str
-    update: Callable[[], Update]
+    update: Callable[[str], Update]
+    store: Store
 
 
 @dataclass(frozen=True)
@@ -65,21 +79,14 @@ class EvaluationTask:
         return pictures * self.protocol.steps
 
 
-class PictureStore(Protocol):
-    """Pictures that were drawn before, by `Shot.key`."""
-
-    def get(self, key: str) -> Image.Image | None:
-        """The picture, if it is there."""
-
-    def put(self, key: str, image: Image.Image) -> None:
-        """Keep it; the row that it was drawn for is `enter`ed."""
-
-
 class EvaluationHooks(Protocol):
     """The runner's ear; any of these may raise to stop the evaluation, which leaves the base as it was."""
 
-    def advance(self, steps: int) -> None:
-        """So many denoising steps more are done, or need not be done."""
+    def step(self) -> None:
+        """A denoising step of a picture is done."""
+
+    def skip(self, steps: int) -> None:
+        """So many denoising steps need not be done: the picture is there already."""
 
     def work(self) -> None:
-        """Something is done that is no step."""
+        """Something is done that is no step of a picture."""

@@ -12,7 +12,7 @@ from app.api.files import is_known
 from app.api.once import OnlyOnce
 from app.api.schemas.jobs import JobBody, JobPage
 from app.domain.base import Value
-from app.domain.jobs import TERMINAL, TRAINING_KINDS, JobKind, JobStatus
+from app.domain.jobs import LONG_KINDS, TERMINAL, JobKind, JobStatus
 from app.services import jobs
 from app.services.context import Work
 from app.services.idempotency import Answer
@@ -20,7 +20,7 @@ from app.services.idempotency import Answer
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 # A heartbeat brings news every few seconds; a generation may end within one.
-_RETRY_AFTER_SECONDS = {kind: 2 if kind in TRAINING_KINDS else 1 for kind in JobKind}
+_RETRY_AFTER_SECONDS = {kind: 2 if kind in LONG_KINDS else 1 for kind in JobKind}
 
 
 @router.get("", responses=READ)

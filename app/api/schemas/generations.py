@@ -10,7 +10,8 @@ from app.api.schemas.base import PageBody, Prompt, example, page_example
 from app.api.schemas.examples import GENERATION_ID, JOB_ID, LINEAGE_ID, SHA256, THEN
 from app.domain.base import Value
 from app.domain.jobs import JobStatus
-from app.services.generations import MAX_SEED, GenerationDetails, NewGeneration
+from app.domain.seeds import MAX_SEED
+from app.services.generations import GenerationDetails, NewGeneration
 
 VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 

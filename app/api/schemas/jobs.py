@@ -87,7 +87,9 @@ class JobBody(Value):
     queue_position: int | None = Field(description="Your queued jobs of this kind before this one; null unless queued.")
     attempt: int
     error: JobErrorBody | None
-    result: JobResult | None = Field(description="A generation's is there from the start.")
+    result: JobResult | None = Field(
+        description="A generation's and an evaluation's are there from the start; a training's once its version is."
+    )
     cancel_requested_at: datetime | None
     created_at: datetime
     started_at: datetime | None

@@ -10,6 +10,7 @@ from app.api.schemas.examples import CONCEPT_ID, EARLIER, LINEAGE_ID, SHA256, TH
 from app.domain.base import Value
 from app.domain.base_models import BaseModelName
 from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions, TrainingOverrides
@@ -28,6 +29,7 @@ class NewLineageBody(Value):
             "base_model": "icons-64",
             "strategy": {"name": "merge"},
             "training": {"rank": 8, "steps": 200},
+            "evaluation": {"after_training": True, "gate": {"metric": "self_retention", "max_loss": 0.2}},
         }
     )
 
@@ -35,14 +37,18 @@ class NewLineageBody(Value):
     base_model: BaseModelName
     strategy: AnyStrategy
     training: TrainingOverrides = TrainingOverrides()
+    evaluation: EvaluationPolicy = EvaluationPolicy()
 
 
 class LineageChanges(Value):
-    """What of a lineage to change."""
+    """What of a lineage to change; what is left out stays."""
 
-    model_config = example({"name": "my cats"})
+    model_config = example({"name": "my cats", "evaluation": {"after_training": True}})
 
-    name: Label
+    name: Label | None = None
+    evaluation: EvaluationPolicy | None = Field(
+        None, description="Replaces the whole policy; versions that are in training are held to the new one."
+    )
 
 
 class LineageBody(Value):
@@ -55,6 +61,7 @@ class LineageBody(Value):
             "base_model": "icons-64",
             "strategy": {"name": "merge"},
             "training": _TRAINING,
+            "evaluation": EvaluationPolicy(after_training=True).model_dump(mode="json"),
             "head_version": 1,
             "forked_from_version": None,
             "created_at": EARLIER,
@@ -66,6 +73,7 @@ class LineageBody(Value):
     base_model: str
     strategy: AnyStrategy
     training: TrainingOptions
+    evaluation: EvaluationPolicy
     head_version: int = Field(description="0 is the base itself.")
     forked_from_version: int | None = Field(
         description="Of a branch: the version that it was made from. That one and its ancestors are shared."
@@ -82,6 +90,7 @@ class LineageBody(Value):
             base_model=lineage.base_model,
             strategy=lineage.strategy,
             training=lineage.training,
+            evaluation=lineage.evaluation,
             head_version=head,
             forked_from_version=fork,
             created_at=lineage.created_at,

@@ -8,7 +8,7 @@ import httpx
 
 from tests.integration.api.inputs import BASE, new_concept, new_lineage
 from tests.integration.api.state import Server
-from tests.integration.api.worker_side import publish_pictures, teach
+from tests.integration.api.worker_side import publish_evaluation, publish_pictures, teach
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,16 @@ class Names:
     lineage_id: str
     job_id: str
     generation_id: str
+    evaluation_id: str
     number: str = "1"
     position: str = "0"
+    file: str = "heatmap.png"
     name: str = BASE
 
     @classmethod
     def unheard_of(cls) -> "Names":
         """Ids that nobody has."""
-        return cls(*(str(uuid4()) for _ in range(6)))
+        return cls(*(str(uuid4()) for _ in range(7)))
 
     def path(self, template: str) -> str:
         """A route's path with these names in it."""
@@ -36,7 +38,8 @@ class Names:
 
     def ids(self) -> list[str]:
         """Everything that nobody else may ever see."""
-        return [self.user_id, self.key_id, self.concept_id, self.lineage_id, self.job_id, self.generation_id]
+        jobs = [self.job_id, self.generation_id, self.evaluation_id]
+        return [self.user_id, self.key_id, self.concept_id, self.lineage_id, *jobs]
 
 
 def own_everything(server: Server, owner: httpx.Client) -> Names:
@@ -46,9 +49,19 @@ def own_everything(server: Server, owner: httpx.Client) -> Names:
     teach(server, train, seed=1)
     generate = owner.post("/v1/generations", json={"lineage_id": lineage, "prompt": "<rex>"}).json()
     publish_pictures(server, generate["id"], 1)
+    evaluate = owner.post(f"/v1/lineages/{lineage}/evaluations", json={}).json()
+    publish_evaluation(server, evaluate)
     key = owner.post("/v1/keys", json={"name": "spare"}).json()["id"]
     user = owner.get("/v1/me").json()["user"]["id"]
-    return Names(user, key, concept, lineage, train["id"], generate["result"]["generation_id"])
+    return Names(
+        user,
+        key,
+        concept,
+        lineage,
+        train["id"],
+        generate["result"]["generation_id"],
+        evaluate["result"]["evaluation_id"],
+    )
 
 
 Bodies = Callable[[Names], dict[str, object]]

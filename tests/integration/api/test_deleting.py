@@ -23,6 +23,9 @@ def test_what_is_deleted_is_gone(server: Server, client: httpx.Client) -> None:
         "/v1/jobs/{job_id}",
         "/v1/generations/{generation_id}",
         "/v1/generations/{generation_id}/images/0",
+        "/v1/evaluations/{evaluation_id}",
+        "/v1/evaluations/{evaluation_id}.csv",
+        "/v1/evaluations/{evaluation_id}/heatmap.png",
     ):
         assert (client.get(names.path(path)).status_code, path) == (404, path)
     usage = client.get("/v1/me").json()["usage"]

@@ -1,5 +1,6 @@
 """What a worker would write, put straight into the rows: these tests are about the front end."""
 
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -7,8 +8,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from sqlalchemy import func, select, update
 
+from app.db.evaluation_tables import Evaluation, EvaluationFile
 from app.db.session import transaction
 from app.db.tables import GenerationImage, Job, Lineage, ObjectStatus, StoredObject, Version
+from app.domain.evaluations import EvaluationFileName, EvaluationResult
 from app.domain.jobs import GenerateParams, JobStatus, Phase, TrainParams, TrainResult
 from app.domain.lineages import VersionStatus
 from app.storage import ObjectStore, describe_object
@@ -17,6 +20,49 @@ from tests.integration.api.state import Server
 
 MODULES = {"mid.to_q": (6, 5), "up.to_out.0": (4, 7)}
 """(d_out, d_in) of what the fake base adapts."""
+
+EVALUATION_RESULT: dict[str, Any] = {
+    "versions": [
+        {"version": 0, "concept": None, "base_drift": 0.0},
+        {"version": 1, "concept": "rex", "base_drift": 0.5},
+    ],
+    "concepts": [
+        {
+            "name": "rex",
+            "kind": "object",
+            "class_noun": "dog",
+            "token": "tok0",
+            "learned_in": 1,
+            "references": 2,
+            "encoder": "icons-64-what",
+            "forgetting": 0.0,
+            "retention": None,
+            "self_retention": 1.0,
+        }
+    ],
+    "scores": [[0.25], [0.75]],
+    "standard_errors": [[0.01], [0.02]],
+    "isolated": [0.875],
+    "self_retention": [[None], [1.0]],
+    "prompt_alignment": [[None], [None]],
+    "confusion": [[1.0]],
+    "metrics": {
+        "average_score": 0.75,
+        "average_forgetting": None,
+        "average_forgetting_paper": 0.0,
+        "plasticity": 0.75,
+        "intransigence": 0.125,
+        "backward_transfer": None,
+        "retention": 0.8,
+        "self_retention": 1.0,
+        "base_drift": 0.5,
+        "prompt_alignment": None,
+    },
+    "pictures_drawn": 32,
+    "pictures_reused": 0,
+    "seconds": 12.5,
+}
+"""What a worker may have found of a lineage with one version."""
 
 Factors = dict[str, NDArray[np.float32]]
 
@@ -94,6 +140,19 @@ def publish_pictures(server: Server, job_id: str, count: int) -> list[bytes]:
             session.add(GenerationImage(generation_id=job.params.generation_id, position=position, object_id=stored))
         job.status = JobStatus.SUCCEEDED
     return pictures
+
+
+def publish_evaluation(server: Server, job: dict[str, Any]) -> bytes:
+    """A worker finishes the evaluate job; the heatmap."""
+    data = image(color="green")
+    evaluation_id = UUID(job["result"]["evaluation_id"])
+    with transaction(server.engine) as session:
+        row = session.get_one(Evaluation, evaluation_id)
+        name, stored = EvaluationFileName.HEATMAP_PNG, _stored(server, row.user_id, "evaluations", data)
+        session.add(EvaluationFile(evaluation_id=evaluation_id, name=name, object_id=stored))
+        row.result = EvaluationResult.model_validate(EVALUATION_RESULT)
+        session.get_one(Job, UUID(job["id"])).status = JobStatus.SUCCEEDED
+    return data
 
 
 def _stored(server: Server, user_id: UUID, kind: str, data: bytes) -> UUID:

@@ -123,6 +123,7 @@ def _value(column: Column[Any], n: int) -> object:
         "float": 0.5,
         "datetime": datetime.now(UTC),
         "json": {"n": n},
+        "array": [],
         "string": f"{column.name}-{n}",
         "text": f"{column.name}-{n}",
     }

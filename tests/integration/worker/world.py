@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from app.db.evaluation_queries import evaluate_job, evaluation_of_line
+from app.db.evaluation_tables import Evaluation
 from app.db.histories import in_history
 from app.db.session import make_engine, transaction
 from app.db.tables import (
@@ -29,6 +31,7 @@ from app.db.tables import (
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.erasure import EraseMode
+from app.domain.evaluations import EvaluationPolicy
 from app.domain.jobs import (
     EraseParams,
     GenerateParams,
@@ -52,6 +55,7 @@ from app.domain.training import TrainingOptions
 from app.settings import Settings
 from app.storage import ObjectStore, describe_object
 from tests.tiny_pipelines import write_tiny_sd
+from worker.chain import ancestry
 from worker.runner import Runner
 
 TRAINING = TrainingOptions(rank=2, steps=6, batch_size=1, learning_rate=1e-3)
@@ -122,7 +126,7 @@ class World:
                 )
             return concept.id
 
-    def lineage(self, strategy: StrategyOptions | None = None) -> UUID:
+    def lineage(self, strategy: StrategyOptions | None = None, evaluation: EvaluationPolicy | None = None) -> UUID:
         """An empty lineage: version 0 is its head."""
         with transaction(self.engine) as session:
             lineage = Lineage(
@@ -131,6 +135,7 @@ class World:
                 base_model=self.base_model.name,
                 strategy=strategy or MergeOptions(),
                 training=TRAINING,
+                evaluation=evaluation or EvaluationPolicy(),
             )
             session.add(lineage)
             session.flush()
@@ -223,6 +228,25 @@ class World:
             job_id = self._add_job(session, lineage_id, JobKind.IMPORT, params, None)
             session.get_one(Job, job_id).input_object_id = row.id
             return job_id
+
+    def evaluate(self, lineage_id: UUID, number: int, *, isolated: bool = False) -> UUID:
+        """A queued evaluate job for that version; its evaluation is in the job's result."""
+        with transaction(self.engine) as session:
+            lineage = session.get_one(Lineage, lineage_id)
+            line = ancestry(session, self.version(lineage_id, number).id)
+            job, evaluation_id = evaluate_job(lineage)
+            session.add(job)
+            session.flush()
+            protocol = self.base_model.evaluation
+            evaluation = evaluation_of_line(lineage, line, job.id, protocol, isolated=isolated)
+            evaluation.id = evaluation_id
+            session.add(evaluation)
+            return job.id
+
+    def evaluation(self, evaluation_id: UUID) -> Evaluation:
+        """An evaluation's row as it is now."""
+        with transaction(self.engine) as session:
+            return session.get_one(Evaluation, evaluation_id)
 
     def _add_job(
         self,

@@ -1,5 +1,6 @@
 """A line of two versions over the tiny base, an encoder that needs no weights, and hooks that count."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -41,38 +42,44 @@ class ColourEncoder:
 
 @dataclass
 class Hooks:
-    """Counts steps; stops the evaluation after so many."""
+    """Counts steps; stops the evaluation after so many of them are done."""
 
     stop_after: int | None = None
     steps: int = 0
 
-    def advance(self, steps: int) -> None:
-        self.steps += steps
+    def step(self) -> None:
+        self.steps += 1
         if self.stop_after is not None and self.steps > self.stop_after:
             raise InterruptedError
+
+    def skip(self, steps: int) -> None:
+        self.steps += steps
 
     def work(self) -> None: ...
 
 
 @dataclass
-class Store:
-    """Pictures in memory."""
+class Memory:
+    """What is known, in memory."""
 
-    pictures: dict[str, Image.Image] = field(default_factory=dict)
+    known: dict[str, bytes] = field(default_factory=dict)
 
-    def get(self, key: str) -> Image.Image | None:
-        return self.pictures.get(key)
+    def get(self, key: str) -> bytes | None:
+        return self.known.get(key)
 
-    def put(self, key: str, image: Image.Image) -> None:
-        self.pictures[key] = image
+    def put(self, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002
+        self.known[key] = data
+
+    def picture(self, key: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.known[key]))
 
 
 def picture(*colour: int) -> Image.Image:
     return Image.new("RGB", (64, 64), (colour[0], colour[1], colour[2]))
 
 
-def subject(key: str, size: float) -> Subject:
-    def update() -> Update:
+def subject(key: str, size: float, store: Memory) -> Subject:
+    def update(_: str) -> Update:
         projections = adapted_projections(tiny_base().denoiser, ("to_k",))
         generator = torch.Generator().manual_seed(0)
         return {
@@ -80,7 +87,7 @@ def subject(key: str, size: float) -> Subject:
             for name, projection in projections.items()
         }
 
-    return Subject(key, update)
+    return Subject(key, update, store)
 
 
 DOG = TaughtConcept(name="dog", kind=ConceptKind.OBJECT, class_noun="dog", token="zqa")
@@ -88,13 +95,16 @@ INK = TaughtConcept(name="ink", kind=ConceptKind.STYLE, class_noun=None, token="
 CUP = TaughtConcept(name="cup", kind=ConceptKind.OBJECT, class_noun="cup", token="zqc")
 
 
-def task(taught: Sequence[TaughtConcept] = (DOG, CUP), isolated: bool = False) -> EvaluationTask:
+def task(
+    taught: Sequence[TaughtConcept] = (DOG, CUP), isolated: bool = False, store: Memory | None = None
+) -> EvaluationTask:
     """A row for each of these concepts, above the base."""
-    rows = [Row(0, None, Subject("base", dict))]
+    store = Memory() if store is None else store
+    rows = [Row(0, None, Subject("base", lambda _: {}, store))]
     columns = []
     for place, concept in enumerate(taught, start=1):
-        rows.append(Row(place, concept, subject(f"version {place}", 0.5 * place)))
+        rows.append(Row(place, concept, subject(f"version {place}", 0.5 * place, store)))
         references = (picture(200, 30 * place, 40), picture(180, 40 * place, 60))
-        alone = subject(f"{concept.name} alone", 0.3) if isolated else None
+        alone = subject(f"{concept.name} alone", 0.3, store) if isolated else None
         columns.append(Column(concept, place, references, alone))
     return EvaluationTask(PROTOCOL, 64, ("a photo of a cat",), tuple(rows), tuple(columns))

@@ -9,7 +9,7 @@ import torch
 from app.domain.concepts import ConceptKind
 from app.domain.evaluations import EvaluationResult, GateMetric, PromotionGate
 from tests.tiny_pipelines import tiny_base
-from tests.unit.evaluation.lines import CUP, DOG, INK, PROTOCOL, ColourEncoder, Hooks, Store, picture, task
+from tests.unit.evaluation.lines import CUP, DOG, INK, PROTOCOL, ColourEncoder, Hooks, Memory, picture, task
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.gate import judge_gate
 from worker.evaluation.judging import keeps_to_prompt
@@ -20,18 +20,18 @@ COLOURS = ColourEncoder()
 ENCODERS = dict.fromkeys(ConceptKind, COLOURS)
 
 
-def run(what: EvaluationTask, store: Store | None = None, hooks: Hooks | None = None) -> EvaluationResult:
-    return evaluate(tiny_base(), what, ENCODERS, store or Store(), hooks or Hooks()).result
+def run(what: EvaluationTask, hooks: Hooks | None = None) -> EvaluationResult:
+    return evaluate(tiny_base(), what, ENCODERS, hooks or Hooks()).result
 
 
 @pytest.fixture(scope="module")
-def store() -> Store:
-    return Store()
+def store() -> Memory:
+    return Memory()
 
 
 @pytest.fixture(scope="module")
-def result(store: Store) -> EvaluationResult:
-    return run(task(isolated=True), store)
+def result(store: Memory) -> EvaluationResult:
+    return run(task(isolated=True, store=store))
 
 
 def test_the_result_has_a_row_per_version_and_a_column_per_concept(result: EvaluationResult) -> None:
@@ -49,11 +49,11 @@ def test_the_result_has_a_row_per_version_and_a_column_per_concept(result: Evalu
 
 
 def test_a_score_is_the_mean_pairwise_cosine_of_what_a_version_draws_and_the_references(
-    result: EvaluationResult, store: Store
+    result: EvaluationResult, store: Memory
 ) -> None:
     line = task()
     for i, row in enumerate(line.rows):
-        drawn = [store.pictures[shot.key(row.subject.key)] for shot in shots(PROTOCOL, DOG, 64)]
+        drawn = [store.picture(shot.key(row.subject.key)) for shot in shots(PROTOCOL, DOG, 64)]
         pairs = [
             float(COLOURS.embed([picture])[0] @ COLOURS.embed([reference])[0])
             for picture in drawn
@@ -80,16 +80,16 @@ def test_the_base_does_not_drift_from_itself_and_a_larger_update_drifts_further(
     assert 0 < drifts[1] < drifts[2] == result.metrics.base_drift
 
 
-def test_what_was_drawn_is_not_drawn_again_and_says_the_same(store: Store, result: EvaluationResult) -> None:
-    again = run(task(isolated=True), store)
+def test_what_was_drawn_is_not_drawn_again_and_says_the_same(store: Memory, result: EvaluationResult) -> None:
+    again = run(task(isolated=True, store=store))
     assert (again.pictures_drawn, again.pictures_reused) == (0, 28)
     assert again.scores == result.scores
     assert again.metrics == result.metrics
 
 
-def test_one_version_more_costs_its_own_row_and_the_bases_cell(store: Store, result: EvaluationResult) -> None:
-    kept = Store(dict(store.pictures))
-    longer = run(task((DOG, CUP, INK)), kept)
+def test_one_version_more_costs_its_own_row_and_the_bases_cell(store: Memory, result: EvaluationResult) -> None:
+    kept = Memory(dict(store.known))
+    longer = run(task((DOG, CUP, INK), store=kept))
     # Of the new row two objects of 4 pictures and a style of 2; of the base the style.
     assert longer.pictures_drawn == 4 + 4 + 2 + 2
     assert [row[:2] for row in longer.scores[:3]] == [row[:2] for row in result.scores]
@@ -97,36 +97,36 @@ def test_one_version_more_costs_its_own_row_and_the_bases_cell(store: Store, res
 
 def test_an_evaluation_that_is_stopped_goes_on_where_it_was_and_leaves_the_base_as_it_was() -> None:
     before = {name: value.clone() for name, value in tiny_base().denoiser.state_dict().items()}
-    store = Store()
+    store = Memory()
     with pytest.raises(InterruptedError):
-        run(task(), store, Hooks(stop_after=17))
-    assert len(store.pictures) == 8
-    finished = run(task(), store)
+        run(task(store=store), Hooks(stop_after=17))
+    assert len(store.known) == 8
+    finished = run(task(store=store))
     assert (finished.pictures_drawn, finished.pictures_reused) == (12, 8)
     after = tiny_base().denoiser.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_the_steps_add_up_to_what_was_announced(store: Store) -> None:
-    for line in (task(), task((DOG, INK), isolated=True)):
+def test_the_steps_add_up_to_what_was_announced(store: Memory) -> None:
+    for line in (task(store=store), task((DOG, INK), isolated=True)):
         hooks = Hooks()
-        run(line, store, hooks)
+        run(line, hooks)
         assert hooks.steps == line.total_steps()
 
 
 def test_concepts_of_different_encoders_are_not_confused_with_each_other() -> None:
     encoders = {ConceptKind.OBJECT: COLOURS, ConceptKind.STYLE: ColourEncoder("others")}
-    mixed = evaluate(tiny_base(), task((DOG, INK, CUP)), encoders, Store(), Hooks()).result
+    mixed = evaluate(tiny_base(), task((DOG, INK, CUP)), encoders, Hooks()).result
     assert [concept.encoder for concept in mixed.concepts] == ["colours", "others", "colours"]
     assert [value is None for value in mixed.confusion[0]] == [False, True, False]
     assert mixed.confusion[1] == (None, 1.0, None)
     assert sum(value or 0 for value in mixed.confusion[2]) == pytest.approx(1)
 
 
-def test_a_concept_without_references_has_no_score_and_stops_nothing(store: Store) -> None:
-    line = task()
+def test_a_concept_without_references_has_no_score_and_stops_nothing(store: Memory) -> None:
+    line = task(store=store)
     bare = replace(line, columns=(replace(line.columns[0], references=()), line.columns[1]))
-    found = run(bare, store)
+    found = run(bare)
     assert [row[0] for row in found.scores] == [None, None, None]
     assert (found.concepts[0].references, found.concepts[0].self_retention) == (0, None)
     assert found.metrics.plasticity == found.scores[2][1]

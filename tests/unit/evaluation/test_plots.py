@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.domain.concepts import ConceptKind
 from tests.tiny_pipelines import tiny_base
-from tests.unit.evaluation.lines import PROTOCOL, ColourEncoder, Hooks, Store, task
+from tests.unit.evaluation.lines import PROTOCOL, ColourEncoder, Hooks, task
 from worker.evaluation.evaluate import Evaluated, evaluate
 from worker.evaluation.plots.curve import curve
 from worker.evaluation.plots.heatmap import heatmap
@@ -18,7 +18,7 @@ from worker.evaluation.plots.sheet import sheet
 @pytest.fixture(scope="module")
 def evaluated() -> Evaluated:
     encoders = dict.fromkeys(ConceptKind, ColourEncoder())
-    return evaluate(tiny_base(), task(isolated=True), encoders, Store(), Hooks())
+    return evaluate(tiny_base(), task(isolated=True), encoders, Hooks())
 
 
 def words(svg: bytes) -> str:

@@ -1,0 +1,16 @@
+"""An evaluate job from its row to the published result."""
+
+from app.db import leases
+from app.db.session import transaction
+from app.domain.jobs import EvaluateParams, JobStatus
+from worker import evaluation_run
+from worker.context import JobContext
+
+
+def run(context: JobContext, params: EvaluateParams) -> None:
+    """Score a version and its ancestors, and publish what was found."""
+    carried_out = evaluation_run.carry_out(context, params.evaluation_id)
+    with transaction(context.engine) as session:
+        leases.lock_lineage(session, context.job.lineage_id)
+        evaluation_run.publish(session, carried_out)
+        leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None)
