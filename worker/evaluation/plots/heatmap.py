@@ -42,7 +42,7 @@ def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
     axes.text(0.5, 1.02, f"{told}.\nDarker and higher is better.", transform=axes.transAxes, ha="center", fontsize=8.5)
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("similarity to the references (cosine; higher is better)")
-    figure.text(0.5, -0.02, _how_to_read(result), ha="center", va="top", fontsize=9)
+    figure.text(0.5, -0.04, _how_to_read(result), ha="center", va="top", fontsize=9)
     return save(figure, "png")
 
 

@@ -31,7 +31,7 @@ def sheet(result: EvaluationResult, references: Sequence[Sequence[Image.Image]],
     grid = figure.subplots(len(result.concepts), len(heads), squeeze=False)
     for j, concept in enumerate(result.concepts):
         learned_at = next(i for i, row in enumerate(result.versions) if row.version == concept.learned_in)
-        _show(grid[j][0], references[j], "")
+        _show(grid[j][0], references[j][: _COLUMNS**2], "")
         grid[j][0].set_ylabel(f"{concept.name}\n({concept.class_noun or 'style'})", fontsize=9)
         for axes, i in zip(grid[j][1:], places, strict=True):
             score = result.scores[i][j] if i >= 0 else (result.isolated or ())[j]
