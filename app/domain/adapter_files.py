@@ -191,7 +191,8 @@ class _HeaderAlphas:
     """The alphas that newer files of diffusers tell in their header, as peft's configuration."""
 
     default: float | None
-    by_ending: Mapping[str, float]
+    # Each with its place: of several that a module ends with, peft takes the first.
+    by_ending: Mapping[str, tuple[int, float]]
     faults: tuple[Fault, ...] = ()
 
     @classmethod
@@ -200,14 +201,18 @@ class _HeaderAlphas:
             config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
             own = {key.partition(".")[2]: value for key, value in config.items() if key.startswith(_DIFFUSERS_PREFIXES)}
             default = own.get("lora_alpha")
-            patterns = {str(path): float(alpha) for path, alpha in (own.get("alpha_pattern") or {}).items()}
+            told = enumerate((own.get("alpha_pattern") or {}).items())
+            patterns = {str(path): (place, float(alpha)) for place, (path, alpha) in told}
             alphas = cls(None if default is None else float(default), patterns)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return cls(None, {}, (Fault(field="lora_adapter_metadata", message="not a configuration of peft"),))
         used = [name for name in ("use_dora", "use_rslora") if own.get(name)]
         return cls(alphas.default, patterns, tuple(Fault(field=name, message="not understood") for name in used))
 
     def of_module(self, module: str) -> float | None:
         """Its own alpha, or that of all."""
-        own = (alpha for ending, alpha in self.by_ending.items() if f".{module}".endswith(f".{ending}"))
-        return next(own, self.default)
+        parts = module.split(".")
+        # Looked up, not searched for: a header may tell many thousands for as many modules.
+        endings = (".".join(parts[start:]) for start in range(len(parts)))
+        found = [self.by_ending[ending] for ending in endings if ending in self.by_ending]
+        return min(found)[1] if found else self.default

@@ -19,6 +19,7 @@ from app.domain.errors import Fault, InvalidAdapterError
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 8 * 1024 * 1024
 MAX_TENSORS = 20_000
+MAX_NAME_LENGTH = 512
 
 _BYTES_OF = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
@@ -91,6 +92,9 @@ def _parse(text: bytes) -> dict[str, object]:
         raise _refusal("it is no safetensors file")
     if len(entries) > MAX_TENSORS:
         raise _refusal(f"it holds more than {MAX_TENSORS:,} tensors")
+    # Problems name them, and neither Postgres nor UTF-8 takes every string of JSON.
+    if any(len(name) > MAX_NAME_LENGTH or not name.isprintable() for name in entries):
+        raise _refusal(f"a name in it is not printable, or longer than {MAX_NAME_LENGTH} letters")
     return entries
 
 

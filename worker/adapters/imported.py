@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from app.domain.adapter_files import AdapterFormat, LoraFile, LoraModule, read_lora, refuse
-from app.domain.errors import Fault
+from app.domain.errors import Fault, InvalidAdapterError
 from app.domain.safetensors_header import read_header
 from worker.adapters.factors import Adapter, Factors
 from worker.adapters.sgm_names import sgm_name
-from worker.adapters.tensor_file import unpack
+from worker.adapters.tensor_file import TensorFileError, unpack
 from worker.models.projections import Projection
 
 
@@ -31,7 +31,7 @@ def import_adapter(data: bytes, denoiser: nn.Module, *, ignore_text_encoder: boo
         InvalidAdapterError: the file is no LoRA, or not of this base; the faults name every module that does not fit.
     """
     file = read_lora(read_header(io.BytesIO(data), len(data)), ignore_text_encoder=ignore_text_encoder)
-    tensors, _ = unpack(data)
+    tensors = _tensors(data)
     paths = _paths(denoiser, file.format)
     modules: dict[str, Factors] = {}
     faults: list[Fault] = []
@@ -51,6 +51,13 @@ def import_adapter(data: bytes, denoiser: nn.Module, *, ignore_text_encoder: boo
             modules[path] = Factors(factors.a.flatten(1), factors.b.flatten(1), _kernel(layer))
     refuse(faults)
     return Imported(Adapter(1.0, dict(sorted(modules.items()))), file)
+
+
+def _tensors(data: bytes) -> Mapping[str, Tensor]:
+    try:
+        return unpack(data)[0]
+    except TensorFileError as error:
+        raise InvalidAdapterError(f"The file cannot be imported: {error}.") from error
 
 
 def _paths(denoiser: nn.Module, kind: AdapterFormat) -> Mapping[str, str]:

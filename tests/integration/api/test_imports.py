@@ -44,6 +44,16 @@ NO_LORA = {
     "overlapping tensors": (header(factor(A, 2, 4) | factor(B, 4, 2), bytes(32)), "file"),
     "a shape beyond its bytes": (header(factor(A, 2**40, 2**40), bytes(32)), A),
     "a dtype that no factor has": (header(factor(A, 4, 8, dtype="I8"), bytes(32)), A),
+    "a name that Postgres cannot hold": (header(factor("unet.\0.lora_A.weight", 2, 4), bytes(32)), "file"),
+    "a name that no answer can hold": (header(factor("\ud800", 2, 4), bytes(32)), "file"),
+    "a name that is too long": (header(factor("unet." + "x." * 300, 2, 4), bytes(32)), "file"),
+    "an alpha beyond all numbers": (
+        header(
+            factor(A, 2, 4) | {"__metadata__": {"lora_adapter_metadata": f'{{"unet.lora_alpha": {10**400}}}'}},
+            bytes(32),
+        ),
+        "lora_adapter_metadata",
+    ),
     "no factors at all": (save({"x": np.zeros(3, np.float32)}), "x"),
     "a factor without its pair": (header(factor(A, 2, 4), bytes(32)), "x.to_q"),
     "ranks that differ": (save({A: np.zeros((2, 4), np.float32), B: np.zeros((4, 3), np.float32)}), "x.to_q"),

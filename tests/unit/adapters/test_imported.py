@@ -92,7 +92,9 @@ def test_an_alpha_scales_wherever_it_is_told() -> None:
     peft = {f"unet.{name}.lora_A.weight": a, f"unet.{name}.lora_B.weight": b}
     for_all = {"lora_adapter_metadata": '{"unet.r": 4, "unet.lora_alpha": 1}'}
     own = {"lora_adapter_metadata": '{"unet.lora_alpha": 8, "unet.alpha_pattern": {"attn1.to_q": 1}}'}
-    for data in (_file(kohya), _file(peft, for_all), _file(peft, own)):
+    # Of several that fit, the first; a name's mere ending is none.
+    several = {"lora_adapter_metadata": '{"unet.alpha_pattern": {"1.to_q": 8, "to_q": 1, "attn1.to_q": 8}}'}
+    for data in (_file(kohya), _file(peft, for_all), _file(peft, own), _file(peft, several)):
         delta = import_adapter(data, unet, ignore_text_encoder=False).adapter.delta(name)
         torch.testing.assert_close(delta, b @ a / 4)
 
@@ -118,6 +120,19 @@ def test_everything_that_does_not_fit_is_listed() -> None:
         ),
         "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k": "a value is infinite or not a number",
     }
+
+
+def test_what_safetensors_itself_refuses_is_no_adapter() -> None:
+    tensors = {"unet.x.lora_A.weight": torch.ones(2, 4), "unet.x.lora_B.weight": torch.ones(4, 2)}
+    data = _file(tensors)
+    length = int.from_bytes(data[:8], "little")
+    header = b" " + data[8 : 8 + length]
+    with pytest.raises(InvalidAdapterError):
+        import_adapter(
+            len(header).to_bytes(8, "little") + header + data[8 + length :],
+            tiny_base().denoiser,
+            ignore_text_encoder=False,
+        )
 
 
 def test_text_encoders_are_left_out_only_on_request() -> None:
