@@ -38,13 +38,14 @@ class Plan:
     vae: Schedule
     unet: Schedule
     encoder: Schedule
+    encoder_style: Schedule
     device: torch.device
 
     def sheet(self) -> None:
         sheet.draw(self.model, _ROOT / "docs" / "images" / "base-model-sheet.png")
 
     def encoder_report(self) -> None:
-        for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER).items():
+        for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER, self.model).items():
             _log.info("%s: %s", figure, share)
 
     def stages(self) -> dict[str, Callable[[], object]]:
@@ -58,7 +59,8 @@ class Plan:
             "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
             "export": lambda: export.export(self.work_dir, self.model),
             "sheet": self.sheet,
-            "encoder": lambda: encoder_training.train(self.work_dir, self.encoder, self.device),
+            "encoder": lambda: encoder_training.train_things(self.work_dir, self.encoder, self.device),
+            "encoder-style": lambda: encoder_training.train_styles(self.work_dir, self.encoder_style, self.device),
             "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
             "encoder-report": self.encoder_report,
         }
@@ -74,9 +76,10 @@ def main(
     unet_minutes: float | None = None,
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
+    encoder_style_steps: int = 1_000,
 ) -> None:
     """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
-    encoder: encoder, encoder-export, encoder-report.
+    encoder: encoder, encoder-style, encoder-export, encoder-report.
 
     `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
     """
@@ -89,6 +92,7 @@ def main(
         vae=_schedule(vae_steps, vae_minutes),
         unet=_schedule(unet_steps, unet_minutes),
         encoder=_schedule(encoder_steps, encoder_minutes),
+        encoder_style=Schedule(encoder_style_steps),
         device=device,
     )
     stages = plan.stages()

@@ -115,21 +115,24 @@ def draw_backgrounds(count: int, generator: torch.Generator) -> Tensor:
 
 
 def spoil(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """(n, 3, 64, 64) in 0 to 1 -> the same shape: shades off, and in half of them blur, blotches and noise."""
-    n = len(pictures)
-    contrast = _uniform(3 * n, 0.88, 1.12, generator).view(n, 3, 1, 1)
-    brightness = _uniform(3 * n, -0.06, 0.06, generator).view(n, 3, 1, 1)
-    spoiled = (pictures - 0.5) * contrast + 0.5 + brightness
-    # Slices, not draws: the batch is in random order, and a slice costs only itself.
-    soft = spoiled[: n // 4]
+    """(n, 3, 64, 64) in 0 to 1 -> the same shape: the first half with shades off, and blur, blotches or noise.
+
+    The other half stays clean, because a set's exact colours are much of its style.
+    """
+    spoiled = pictures.clone()
+    half = spoiled[: len(pictures) // 2]
+    n = len(half)
+    contrast = _uniform(3 * n, 0.9, 1.1, generator).view(n, 3, 1, 1)
+    half.sub_(0.5).mul_(contrast).add_(0.5 + _uniform(3 * n, -0.05, 0.05, generator).view(n, 3, 1, 1))
     side = int(torch.randint(18, 52, (1,), generator=generator))
+    soft = half[: n // 2]
     shrunk = F.interpolate(soft, size=(side, side), mode="bilinear", antialias=True)
-    spoiled[: n // 4] = F.interpolate(shrunk, size=(RESOLUTION, RESOLUTION), mode="bicubic")
+    soft.copy_(F.interpolate(shrunk, size=(RESOLUTION, RESOLUTION), mode="bicubic"))
+    rough = half[n // 4 :]
     for cells in (8, 16, 32, 64):
-        part = spoiled[n // 8 : n // 2]
-        noise = torch.randn(len(part), 3, cells, cells, generator=generator)
-        strength = _uniform(len(part), 0.0, 0.05, generator).view(-1, 1, 1, 1)
-        part += strength * F.interpolate(noise, size=(RESOLUTION, RESOLUTION), mode="bilinear")
+        noise = torch.randn(len(rough), 3, cells, cells, generator=generator)
+        strength = _uniform(len(rough), 0.0, 0.05, generator).view(-1, 1, 1, 1)
+        rough += strength * F.interpolate(noise, size=(RESOLUTION, RESOLUTION), mode="bilinear")
     return spoiled.clamp(0, 1)
 
 

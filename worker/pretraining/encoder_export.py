@@ -15,18 +15,16 @@ from worker.evaluation.encoders.icons import WEIGHTS, Head, load_icons
 from worker.evaluation.encoders.prototypes import FILE
 from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Picture, Pictures
-from worker.pretraining.encoder_training import NAME
+from worker.pretraining.encoder_training import load
 from worker.pretraining.pictures import Placement, compose
 
-_NET = "net."
 _PLACEMENTS = 2
 _LICENSE = "Apache-2.0; trained on the icon sets that NOTICE lists under 1"
 
 
 def export(work_dir: Path, folder: Path) -> None:
     """Write fp16 weights, then the prototypes that they give."""
-    average = torch.load(work_dir / f"{NAME}.pt", weights_only=True)["average"]
-    net = {name.removeprefix(_NET): tensor for name, tensor in average.items() if name.startswith(_NET)}
+    net = load(work_dir).state_dict()
     folder.mkdir(parents=True, exist_ok=True)
     halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in net.items()}
     save_file(halves, folder / WEIGHTS, metadata={"license": _LICENSE})

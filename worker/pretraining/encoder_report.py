@@ -6,21 +6,27 @@ All pictures are placed as the generator's training places them; queries and gal
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import torch
+from diffusers import AutoencoderKL
+from PIL import Image
 from torch import Tensor
 
+from worker.evaluation.encoders.base import Encoder
 from worker.evaluation.encoders.icons import Head, load_icons
 from worker.evaluation.encoders.prototypes import load_prototypes
 from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.encoder_export import centroids, draw
 from worker.pretraining.split import load_split
+from worker.pretraining.vae import to_tensor
 
 _Z = 1.96
 _SAMPLED = 1_000
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,10 @@ def same_label_nearest(queries: Tensor, gallery: Tensor, labels: Sequence[str], 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Two drawings of the same pictures, embedded by one head."""
+    """Two drawings of the same pictures, embedded by one head; `images`: those of the queries."""
 
+    encoder: Encoder
+    images: Sequence[Image.Image]
     pictures: Sequence[Picture]
     queries: Tensor
     gallery: Tensor
@@ -90,10 +98,11 @@ def _equal(labels: Sequence[str]) -> Tensor:
 
 @dataclass(frozen=True)
 class Report:
-    """The pictures, and the encoder in `folder` that looks at them."""
+    """The pictures, the encoder in `folder` that looks at them, and what the generator's autoencoder makes of them."""
 
     pictures: Pictures
     folder: Path
+    vae: AutoencoderKL
 
     def shares(self) -> dict[str, Share]:
         unseen_names = self.pictures.of_held_out_names
@@ -112,15 +121,32 @@ class Report:
             "how, held-out names in held-out sets: same set nearest": strange_how.same_set(),
             "how, held-out names in held-out sets: nearest centroid": self._nearest_centroid(strange_how),
             "how, held-out names in all sets: same set nearest": everywhere.same_set(),
+            "what, held-out names, through the base's autoencoder: same name nearest": self._softened(what).same_name(),
+            "how, held-out names, through the base's autoencoder: nearest prototype": self._nearest_prototype(
+                self._softened(how)
+            ),
             **self._pretrained_names(),
         }
 
-    def _drawn(self, head: Head, chosen: Sequence[Picture], seed: int = 1) -> _Drawn:
+    def _drawn(self, head: Head, chosen: Sequence[Picture]) -> _Drawn:
         encoder = load_icons(head, torch.device("cpu"), self.folder)
-        queries, gallery = (
-            encoder.embed(draw(self.pictures, chosen, random.Random(f"{seed} {part}"))) for part in ("query", "gallery")
-        )
-        return _Drawn(chosen, queries, gallery)
+        asked, known = (draw(self.pictures, chosen, random.Random(part)) for part in ("queries", "gallery"))
+        return _Drawn(encoder, asked, chosen, encoder.embed(asked), encoder.embed(known))
+
+    def _softened(self, drawn: _Drawn) -> _Drawn:
+        """The queries as the best of generated pictures are: encoded and decoded once."""
+        images = [
+            image
+            for start in range(0, len(drawn.images), _BATCH)
+            for image in self._decoded(drawn.images[start : start + _BATCH])
+        ]
+        return replace(drawn, images=images, queries=drawn.encoder.embed(images))
+
+    @torch.no_grad()
+    def _decoded(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        latents = self.vae.encode(to_tensor(np.stack([np.asarray(image) for image in images]))).latent_dist.mode()
+        pixels = self.vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        return [Image.fromarray(each) for each in pixels.permute(0, 2, 3, 1).numpy()]
 
     def _nearest_prototype(self, drawn: _Drawn) -> Share:
         """Prototypes are of pretraining names only."""
@@ -147,9 +173,10 @@ class Report:
         }
 
 
-def write(work_dir: Path, folder: Path) -> dict[str, Share]:
+def write(work_dir: Path, folder: Path, base: Path) -> dict[str, Share]:
     """Measure the encoder in `folder`; print to and return from `encoder-figures.json` in the working directory."""
-    shares = Report(Pictures.load(work_dir), folder).shares()
+    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32)
+    shares = Report(Pictures.load(work_dir), folder, vae).shares()
     figures = {name: asdict(share) for name, share in shares.items()}
     (work_dir / "encoder-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return shares

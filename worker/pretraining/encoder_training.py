@@ -1,7 +1,7 @@
-"""Stage `encoder`: train the yardstick, contrastively, on real icons of the pretraining names and sets alone.
+"""Stages `encoder` and `encoder-style`: train the yardstick on real icons of the pretraining names and sets alone.
 
-Two losses share one trunk: pictures of one name belong together whatever the set, the background, the place (*what*),
-and pictures of one set belong together whatever they show (*how*).
+First the trunk and its *what* head: pictures of one name belong together whatever the set, the background, the place.
+Then, on the trunk as it is, the *how* head: pictures of one set belong together whatever they show.
 """
 
 from dataclasses import dataclass
@@ -11,61 +11,71 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from worker.evaluation.encoders.icons import DIMENSIONS, Head, IconNet
+from worker.evaluation.encoders.icons import DIMENSIONS, IconNet, Trunk
 from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.encoder_augmentation import Filter, draw_backgrounds, place, restyle, spoil
 from worker.pretraining.optimizers import split_optimizers
 from worker.pretraining.training import Run, Schedule
 
-NAME = "encoder"
+THINGS = "encoder"
+STYLES = "encoder-style"
 _NAMES_PER_BATCH = 64
 _PICTURES_PER_NAME = 4
 _BATCH = _NAMES_PER_BATCH * _PICTURES_PER_NAME
-_TEMPERATURE = 0.07
+_NAME_TEMPERATURE = 0.1
+_STYLE_TEMPERATURE = 0.07
 _MUON_LEARNING_RATE = 0.02
 _ADAM_LEARNING_RATE = 2e-3
+_STYLE_WEIGHT_DECAY = 0.05
 _EMA_DECAY = 0.995
-# Most of a batch looks as its sets draw it; the rest is redrawn, each third by one random filter.
-_REDRAWN = 3 / 8
-_REDRAWINGS = 3
+# Most of a batch looks as its sets draw it; the rest is redrawn, each half by one random filter.
+_REDRAWN = 1 / 4
+_REDRAWINGS = 2
 # Between the size at which the icons are placed and the rasters' own; two, so that edges come softer and sharper.
 _SIDES = (64, 96)
 
 
-class Learner(nn.Module):
-    """The net, and one learnable proxy on the sphere per name and per style."""
+class ThingLearner(nn.Module):
+    """The trunk and the *what* head, and one learnable proxy on the sphere per name."""
 
-    def __init__(self, names: int, styles: int) -> None:
+    def __init__(self, names: int) -> None:
         super().__init__()
-        self.net = IconNet()
+        net = IconNet()
+        self.trunk, self.what = net.trunk, net.what
+        self.proxies = nn.Parameter(torch.randn(names, DIMENSIONS))
+
+
+class StyleLearner(nn.Module):
+    """The *how* head, and one learnable proxy per style."""
+
+    def __init__(self, styles: int) -> None:
+        super().__init__()
+        self.how = IconNet().how
         # Of norm 1: Adam's steps are of one size, and would take thousands of them to turn a longer one.
-        self.proxies = nn.ParameterDict(
-            {
-                Head.WHAT: F.normalize(torch.randn(names, DIMENSIONS), dim=1),
-                Head.HOW: F.normalize(torch.randn(styles, DIMENSIONS), dim=1),
-            }
-        )
+        self.proxies = nn.Parameter(F.normalize(torch.randn(styles, DIMENSIONS), dim=1))
 
 
-def contrastive_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Supervised contrast within the batch (Khosla et al. 2020, arXiv 2004.11362).
+def contrastive_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
+    """Supervised contrast (Khosla et al. 2020, arXiv 2004.11362) with one learnable proxy per class in the comparison.
 
-    `embeddings`: (n, d) of unit norm; `labels`: (n,). A picture alone of its label has nothing to be pulled to.
+    The proxies (as in PaCo, Cui et al. 2021, arXiv 2107.12028) bring every class into each step, however small the
+    batch. `embeddings`: (n, d) of unit norm; `labels`: (n,) classes; `proxies`: (classes, d), of any norm.
     """
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    alike = (labels.unsqueeze(1) == labels) & ~itself
-    chances = (embeddings @ embeddings.T / _TEMPERATURE).masked_fill(itself, -torch.inf).log_softmax(dim=1)
-    per_picture = -chances.masked_fill(~alike, 0.0).sum(1) / alike.sum(1).clamp(min=1)
-    return per_picture.mean()
+    others = torch.cat([embeddings, F.normalize(proxies, dim=1)])
+    other_labels = torch.cat([labels, torch.arange(len(proxies), device=labels.device)])
+    itself = torch.eye(len(labels), len(others), dtype=torch.bool, device=labels.device)
+    scores = (embeddings @ others.T / _NAME_TEMPERATURE).masked_fill(itself, -torch.inf)
+    alike = (labels.unsqueeze(1) == other_labels) & ~itself
+    chances = scores.log_softmax(dim=1).masked_fill(~alike, 0.0)
+    return -(chances.sum(1) / alike.sum(1)).mean()
 
 
 def proxy_loss(embeddings: Tensor, labels: Tensor, proxies: Tensor) -> Tensor:
-    """Contrast with one learnable point per class (Zhai and Wu 2019, arXiv 1811.12649).
+    """Contrast with the proxies alone (Zhai and Wu 2019, arXiv 1811.12649): with few classes they say it all.
 
-    It brings every class into each step, however small the batch. `embeddings`: (n, d) of unit norm; `labels`: (n,)
-    classes; `proxies`: (classes, d), of any norm.
+    `embeddings`: (n, d) of unit norm; `labels`: (n,) classes; `proxies`: (classes, d), of any norm.
     """
-    return F.cross_entropy(embeddings @ F.normalize(proxies, dim=1).T / _TEMPERATURE, labels)
+    return F.cross_entropy(embeddings @ F.normalize(proxies, dim=1).T / _STYLE_TEMPERATURE, labels)
 
 
 @dataclass(frozen=True)
@@ -115,26 +125,54 @@ def shrink(rasters: Tensor) -> dict[int, Tensor]:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """The loss of one step, with all that it draws from."""
+class ThingObjective:
+    """The loss of one step of the trunk and the *what* head, with all that it draws from."""
 
-    learner: Learner
+    learner: ThingLearner
     bank: IconBank
     device: torch.device
     seed: int
 
     def __call__(self, step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(hash((self.seed, step)))
-        rows = self.bank.draw_rows(generator)
-        pixels, styles = draw_pictures(self.bank, rows, generator)
+        batch = Batch.draw(self.bank, hash((self.seed, step)), self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            embeddings = self.learner.net(pixels.to(self.device).mul(2).sub(1))
-        labels = {Head.WHAT: self.bank.names[rows].to(self.device), Head.HOW: styles.to(self.device)}
-        loss = torch.zeros((), device=self.device)
-        for head in Head:
-            loss = loss + contrastive_loss(embeddings[head], labels[head])
-            loss = loss + proxy_loss(embeddings[head], labels[head], self.learner.proxies[head])
-        return loss
+            shape, _ = self.learner.trunk(batch.pixels)
+            embeddings = self.learner.what(shape)
+        return contrastive_loss(F.normalize(embeddings.float(), dim=1), batch.names, self.learner.proxies)
+
+
+@dataclass(frozen=True)
+class StyleObjective:
+    """The loss of one step of the *how* head alone, over a trunk that stays as it is."""
+
+    learner: StyleLearner
+    trunk: Trunk
+    bank: IconBank
+    device: torch.device
+    seed: int
+
+    def __call__(self, step: int) -> Tensor:
+        batch = Batch.draw(self.bank, hash((self.seed, step)), self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            _, texture = self.trunk(batch.pixels)
+        embeddings = F.normalize(self.learner.how(texture.float(), batch.pixels), dim=1)
+        return proxy_loss(embeddings, batch.styles, self.learner.proxies)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`pixels`: (n, 3, 64, 64) in -1 to 1; `names`, `styles`: the classes, (n,)."""
+
+    pixels: Tensor
+    names: Tensor
+    styles: Tensor
+
+    @classmethod
+    def draw(cls, bank: IconBank, seed: int, device: torch.device) -> "Batch":
+        generator = torch.Generator().manual_seed(seed)
+        rows = bank.draw_rows(generator)
+        pixels, styles = draw_pictures(bank, rows, generator)
+        return cls(pixels.mul(2).sub(1).to(device), bank.names[rows].to(device), styles.to(device))
 
 
 def draw_pictures(bank: IconBank, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -155,19 +193,57 @@ def draw_pictures(bank: IconBank, rows: Tensor, generator: torch.Generator) -> t
     return spoiled, bank.sets[rows] * len(filters) + redrawn
 
 
-def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
-    """Train, or go on training, to the schedule's end."""
+def train_things(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
+    """Stage `encoder`: train, or go on training, to the schedule's end."""
+    run, objective = prepare_things(_bank(work_dir), work_dir, schedule, device, seed)
+    run.train(objective)
+
+
+def train_styles(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
+    """Stage `encoder-style`: the same for the *how* head, on the trunk of the other's last checkpoint."""
+    run, objective = prepare_styles(_bank(work_dir), work_dir, schedule, device, seed)
+    run.train(objective)
+
+
+def _bank(work_dir: Path) -> IconBank:
     pictures = Pictures.load(work_dir)
-    bank = IconBank.build(pictures, pictures.for_pretraining)
-    train_on(bank, work_dir, schedule, device, seed)
+    return IconBank.build(pictures, pictures.for_pretraining)
 
 
-def train_on(bank: IconBank, folder: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> Run:
+def prepare_things(
+    bank: IconBank, folder: Path, schedule: Schedule, device: torch.device, seed: int = 0
+) -> tuple[Run, ThingObjective]:
+    """A run that begins anew or where its checkpoint in `folder` is, and the loss of its steps."""
     torch.manual_seed(seed)
-    learner = Learner(len(bank.rows_of_name), bank.styles).to(device)
-    last = (learner.net.what, learner.net.how, learner.proxies)
-    adam_only = [parameter for module in last for parameter in module.parameters()]
+    learner = ThingLearner(len(bank.rows_of_name)).to(device)
+    adam_only = [*learner.what.parameters(), learner.proxies]
     optimizers = split_optimizers(learner, _MUON_LEARNING_RATE, _ADAM_LEARNING_RATE, adam_only)
-    run = Run(learner, optimizers, schedule, folder, NAME, _BATCH, ema_decay=_EMA_DECAY)
-    run.train(Objective(learner, bank, device, seed))
-    return run
+    run = Run(learner, optimizers, schedule, folder, THINGS, _BATCH, ema_decay=_EMA_DECAY)
+    return run, ThingObjective(learner, bank, device, seed)
+
+
+def prepare_styles(
+    bank: IconBank, folder: Path, schedule: Schedule, device: torch.device, seed: int = 0
+) -> tuple[Run, StyleObjective]:
+    """The same for the *how* head."""
+    torch.manual_seed(seed)
+    trunk = Trunk()
+    trunk.load_state_dict(_averaged(folder, THINGS, "trunk."))
+    learner = StyleLearner(bank.styles).to(device)
+    optimizer = torch.optim.AdamW(learner.parameters(), _ADAM_LEARNING_RATE, weight_decay=_STYLE_WEIGHT_DECAY)
+    run = Run(learner, [optimizer], schedule, folder, STYLES, _BATCH, ema_decay=_EMA_DECAY)
+    return run, StyleObjective(learner, trunk.to(device).eval().requires_grad_(False), bank, device, seed)
+
+
+def load(work_dir: Path) -> IconNet:
+    """The averaged weights of both last checkpoints."""
+    net = IconNet()
+    net.trunk.load_state_dict(_averaged(work_dir, THINGS, "trunk."))
+    net.what.load_state_dict(_averaged(work_dir, THINGS, "what."))
+    net.how.load_state_dict(_averaged(work_dir, STYLES, "how."))
+    return net.eval()
+
+
+def _averaged(folder: Path, name: str, prefix: str) -> dict[str, Tensor]:
+    average: dict[str, Tensor] = torch.load(folder / f"{name}.pt", weights_only=True)["average"]
+    return {key.removeprefix(prefix): tensor for key, tensor in average.items() if key.startswith(prefix)}

@@ -7,7 +7,7 @@ icons alone; it shares no weight with any generator. See docs/encoders.md for wh
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent / "icons-64"
 WEIGHTS = "model.safetensors"
 RESOLUTION = 64
 DIMENSIONS = 128
+PALETTE_BINS = 14
 _WIDTHS = (32, 64, 128, 256)
 _BATCH = 64
 
@@ -36,38 +37,90 @@ class Head(StrEnum):
 
 
 class IconNet(nn.Module):
-    """(n, 3, 64, 64) in -1 to 1 -> two embeddings, (n, 128) of unit norm each. About 1.3 M parameters."""
+    """(n, 3, 64, 64) in -1 to 1 -> two embeddings, (n, 128) of unit norm each. About 2.3 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = Trunk()
+        self.what = nn.Linear(self.trunk.shape_width, DIMENSIONS)
+        self.how = StyleHead(self.trunk.texture_width)
+
+    def forward(self, pixels: Tensor) -> dict[Head, Tensor]:
+        shape, texture = self.trunk(pixels)
+        return {
+            Head.WHAT: F.normalize(self.what(shape).float(), dim=1),
+            Head.HOW: F.normalize(self.how(texture, pixels).float(), dim=1),
+        }
+
+
+class Trunk(nn.Module):
+    """(n, 3, 64, 64) -> what tells shapes apart, (n, 512), and what tells textures apart, (n, 960)."""
+
+    shape_width = 2 * _WIDTHS[-1]
+    texture_width = 2 * sum(_WIDTHS)
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = _convolution(3, _WIDTHS[0], kernel=5, stride=2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(_Residual(width), _convolution(width, wider, stride=2)) for width, wider in pairwise(_WIDTHS)
-        )
-        self.last = _Residual(_WIDTHS[-1])
-        self.what = nn.Linear(2 * _WIDTHS[-1], DIMENSIONS)
-        self.how = nn.Linear(2 * sum(_WIDTHS[1:]), DIMENSIONS)
+        self.stages = nn.ModuleList(_Residual(width) for width in _WIDTHS)
+        self.between = nn.ModuleList(_convolution(width, wider, stride=2) for width, wider in pairwise(_WIDTHS))
 
-    def forward(self, pixels: Tensor) -> dict[Head, Tensor]:
-        maps = []
-        x = self.stem(pixels)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        maps[-1] = self.last(x)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        maps = [self.stages[0](self.stem(pixels))]
+        for down, stage in zip(self.between, self.stages[1:], strict=True):
+            maps.append(stage(down(maps[-1])))
         shape = torch.cat([maps[-1].mean((2, 3)), maps[-1].amax((2, 3))], dim=1)
-        # A style is in the statistics of the features, whatever they show (Gatys et al. 2016).
+        # A style is in the statistics of the features at every size, whatever they show (Gatys et al. 2016).
         texture = torch.cat([moment for each in maps for moment in _moments(each)], dim=1)
-        return {
-            Head.WHAT: F.normalize(self.what(shape).float(), dim=1),
-            Head.HOW: F.normalize(self.how(texture).float(), dim=1),
-        }
+        return shape, texture
+
+
+class StyleHead(nn.Module):
+    """A style's two halves, how it is drawn and in which colours, each of about norm 1 -> (n, 128)."""
+
+    def __init__(self, textures: int) -> None:
+        super().__init__()
+        # The statistics of early and late features differ in size by orders of magnitude.
+        self.norm = nn.BatchNorm1d(textures, affine=False)
+        hidden = 2 * DIMENSIONS
+        self.layers = nn.Sequential(
+            nn.Linear(textures + PALETTE_BINS**3, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, DIMENSIONS),
+        )
+
+    def forward(self, texture: Tensor, pixels: Tensor) -> Tensor:
+        """(n, 960) from the trunk, and the (n, 3, 64, 64) that it came from."""
+        drawn = self.norm(texture) / texture.shape[1] ** 0.5
+        embedding: Tensor = self.layers(torch.cat([drawn, palette(pixels)], dim=1))
+        return embedding
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """(n, c, h, w) -> mean and standard deviation over the places, (n, c) each."""
-    # The gradient of a plain root is infinite where a channel is flat.
-    return features.mean((2, 3)), (features.var((2, 3)) + 1e-4).sqrt()
+    mean = features.mean((2, 3)).float()
+    # By the squares, since `var` is slow in bf16; clamped, since a plain root's gradient is infinite in a flat channel.
+    variance = features.square().mean((2, 3)).float() - mean.square()
+    return mean, variance.clamp(min=1e-3).sqrt()
+
+
+def palette(pixels: Tensor) -> Tensor:
+    """(n, 3, h, w) in -1 to 1 -> (n, 2744): the roots of a colour histogram of 14 bins per channel, wherever they are.
+
+    A set keeps to its palette. On real icons of unseen names, a small net on this alone names the set in 88% of cases;
+    one on the statistics of the convolutions in 44%. Each pixel is shared out among the eight nearest bins. Every other
+    pixel counts: neighbours are alike.
+    """
+    places = pixels[:, :, ::2, ::2].float().add(1).div(2).clamp(0, 1).flatten(2) * (PALETTE_BINS - 1)
+    below = places.floor().clamp(max=PALETTE_BINS - 2)
+    shares = torch.stack([1 - (places - below), places - below])
+    histogram = pixels.new_zeros(len(pixels), PALETTE_BINS**3, dtype=torch.float32)
+    for r, g, b in product((0, 1), repeat=3):
+        red, green, blue = (below + torch.tensor([[r], [g], [b]], device=pixels.device)).long().unbind(1)
+        weights = shares[r, :, 0] * shares[g, :, 1] * shares[b, :, 2]
+        histogram.scatter_add_(1, (red * PALETTE_BINS + green) * PALETTE_BINS + blue, weights)
+    return (histogram / places.shape[2]).sqrt()
 
 
 class _Residual(nn.Module):
