@@ -55,6 +55,13 @@ def test_an_unseen_object_is_nearest_to_itself_on_other_backgrounds() -> None:
     assert share_nearest_alike(points, labels) >= 0.9
 
 
+def test_unseen_styles_are_told_apart_whatever_they_show() -> None:
+    """The two style samples are of held-out sets and show partly the same things."""
+    points, labels = embedded("icons-64-how", "*-drawing")
+    assert len(set(labels)) == 2
+    assert share_nearest_alike(points, labels) >= 0.9
+
+
 def test_what_is_transparent_shows_white() -> None:
     encoder = load_encoder("icons-64-what")
     disc = Image.new("L", (64, 64), 0)
