@@ -3,9 +3,10 @@
 import time
 from dataclasses import dataclass
 
+from app.domain.base import Value
 from app.domain.base_models import DEFAULT_NEUTRAL_PROMPTS, BaseModelManifest
 from app.domain.jobs import Phase
-from app.domain.strategies import StrategyOptions
+from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept
 from worker.adapters.accumulated import ChainLink
@@ -14,12 +15,17 @@ from worker.training.loop import train
 from worker.training.task import TrainingTask
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(Value):
     """One way to learn: a strategy with its options, and how each adapter is trained."""
 
-    strategy: StrategyOptions
+    strategy: AnyStrategy
     training: TrainingOptions
+
+
+def default_training(manifest: BaseModelManifest) -> TrainingOptions:
+    """What a lineage on this base trains by if nobody says otherwise."""
+    own = TrainingOptions(resolution=manifest.resolution, adapted_modules=manifest.adapted_modules)
+    return own.overridden(manifest.training_defaults)
 
 
 @dataclass(frozen=True)
@@ -66,4 +72,5 @@ def learn(
     began = time.perf_counter()
     trained = train(base, task, _Unheard(), None)
     seconds = time.perf_counter() - began
-    return Learned(ChainLink(arm.strategy, trained.adapter, prompt), trained.final_loss, seconds)
+    link = ChainLink(arm.strategy, trained.adapter, prompt, trained.strategy_state)
+    return Learned(link, trained.final_loss, seconds)

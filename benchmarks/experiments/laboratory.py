@@ -1,5 +1,6 @@
 """What every run needs loaded: the base with its manifest, and the encoders that judge its pictures."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ from worker.models.sd import StableDiffusionBase
 EMBEDDED_BASE = Path(__file__).parents[2] / "base_models" / "icons-64"
 
 
+def read_manifest(model: Path) -> BaseModelManifest:
+    """What the base model in that folder says of itself."""
+    return BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text(encoding="utf-8"))
+
+
 class Sizes(Value):
     """Pictures per concept, denoising steps of each, and the seed that concepts are drawn by.
 
@@ -41,6 +47,10 @@ class Setting(Value):
     style_encoder: str
     sizes: Sizes
 
+    def key(self, *parts: str) -> str:
+        """The sha256 (hex) of this setting with what determines a run in it."""
+        return hashlib.sha256(" ".join([self.model_dump_json(), *parts]).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Laboratory:
@@ -55,7 +65,7 @@ class Laboratory:
     def load(cls, model: Path, sizes: Sizes) -> "Laboratory":
         base = load_base(Family.SD, str(model), torch.device("cpu"), torch.float32)
         assert isinstance(base, StableDiffusionBase)
-        manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
+        manifest = read_manifest(model)
         names = EncoderNames()
         return cls(base, manifest, {kind: load_encoder(names.of(kind)) for kind in ConceptKind}, sizes)
 

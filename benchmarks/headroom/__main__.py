@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from app.domain.base_models import BaseModelManifest
-from app.domain.training import TrainingOptions
+from benchmarks.experiments.arms import default_training
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
-from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes
+from benchmarks.experiments.crew import OutOfBudgetError, open_crew
+from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, read_manifest
 from benchmarks.headroom import tables
-from benchmarks.headroom.crew import OutOfBudgetError, open_crew
-from benchmarks.headroom.runs import Trial, gain
+from benchmarks.headroom.runs import Trial, gain, perform, runs_in
 from benchmarks.headroom.search import Candidate
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
@@ -48,9 +47,8 @@ def sweep(
     styles = draw_styles(pictures, Part.TUNING, 2, _SIZES.draw_seed)
     # The first few judge every variant: a style is to be among them.
     concepts = [drawn[0], styles[0], *drawn[1:], *styles[1:]]
-    crew = open_crew(
-        model, _SIZES, output / "sweep.jsonl", processes=processes, threads=threads, minutes=budget_minutes
-    )
+    kept = runs_in(output / "sweep.jsonl")
+    crew = open_crew(model, _SIZES, kept, perform, processes=processes, threads=threads, minutes=budget_minutes)
     found: dict[str, list[Candidate]] = {}
     with crew as workers:
         for question, candidates in search(workers, concepts):
@@ -75,12 +73,9 @@ def confirm(
         *draw_objects(pictures, Part.CONFIRMATION, objects, _SIZES.draw_seed),
         *draw_styles(pictures, Part.CONFIRMATION, 3, _SIZES.draw_seed),
     ]
-    manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
-    own = TrainingOptions(resolution=manifest.resolution, adapted_modules=manifest.adapted_modules)
-    training = own.overridden(manifest.training_defaults)
-    crew = open_crew(
-        model, _SIZES, output / "confirm.jsonl", processes=processes, threads=threads, minutes=budget_minutes
-    )
+    training = default_training(read_manifest(model))
+    kept = runs_in(output / "confirm.jsonl")
+    crew = open_crew(model, _SIZES, kept, perform, processes=processes, threads=threads, minutes=budget_minutes)
     with crew as workers:
         bases = workers.runs([Trial(concept, None) for concept in concepts], "base")
         runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")

@@ -1,8 +1,8 @@
 """One run of the headroom experiment: a concept learned alone from the base, or the base itself, drawn and scored."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -13,6 +13,7 @@ from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Arm, learn
 from benchmarks.experiments.concepts import Concept
 from benchmarks.experiments.laboratory import Laboratory, Setting
+from benchmarks.experiments.results import Results
 from benchmarks.experiments.scoring import Scores, score
 from benchmarks.statistics import standardised_gain
 from worker.strategies.replay import replay
@@ -47,9 +48,12 @@ class Run(Value):
 
 
 def _key(setting: Setting, concept: str, training: TrainingOptions | None) -> str:
-    """The sha256 (hex) over all that determines a run's pictures."""
-    options = "base" if training is None else training.model_dump_json()
-    return hashlib.sha256(f"{setting.model_dump_json()} {concept} {options}".encode()).hexdigest()
+    return setting.key(concept, "base" if training is None else training.model_dump_json())
+
+
+def runs_in(path: Path) -> Results[Run]:
+    """The runs that a file keeps."""
+    return Results(path, Run, lambda run: run.key)
 
 
 def perform(laboratory: Laboratory, trial: Trial) -> Run:
@@ -57,7 +61,8 @@ def perform(laboratory: Laboratory, trial: Trial) -> Run:
     concept, token = trial.concept, laboratory.manifest.rare_tokens[0]
     learned = None
     if trial.training is not None:
-        learned = learn(laboratory.base, laboratory.manifest, concept, token, Arm(MergeOptions(), trial.training))
+        arm = Arm(strategy=MergeOptions(), training=trial.training)
+        learned = learn(laboratory.base, laboratory.manifest, concept, token, arm)
     asked = concept.asked(token, laboratory.sizes.pictures)
     images = laboratory.draw(replay(() if learned is None else (learned.link,)).update, asked)
     return Run(

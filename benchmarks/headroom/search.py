@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from app.domain.base import Value
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept
-from benchmarks.headroom.crew import Crew
-from benchmarks.headroom.runs import Gain, Trial, gain
+from benchmarks.experiments.crew import Crew
+from benchmarks.headroom.runs import Gain, Run, Trial, gain
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
@@ -73,7 +73,9 @@ class Candidate(Value):
         return background >= BACKGROUND_KEPT and seconds < SECONDS_ALLOWED, learned
 
 
-def judge(crew: Crew, options: Sequence[TrainingOptions], concepts: Sequence[Concept], label: str) -> list[Candidate]:
+def judge(
+    crew: Crew[Trial, Run], options: Sequence[TrainingOptions], concepts: Sequence[Concept], label: str
+) -> list[Candidate]:
     """Every variant on every concept, best first."""
     bases = crew.runs([Trial(concept, None) for concept in concepts], f"{label}: base")
     # Concept after concept: should the minutes run out, the first few have judged all variants.
@@ -87,7 +89,7 @@ def judge(crew: Crew, options: Sequence[TrainingOptions], concepts: Sequence[Con
 
 
 def sweep(
-    crew: Crew, concepts: Sequence[Concept], judges: int = 3, finalists: int = 2
+    crew: Crew[Trial, Run], concepts: Sequence[Concept], judges: int = 3, finalists: int = 2
 ) -> Iterator[tuple[str, list[Candidate]]]:
     """Each stage's question with its candidates, best first, as it ends; the last are the best few on all concepts.
 

@@ -1,9 +1,13 @@
 """What the benchmarks' tests run on: made-up icons under real names, encoders that look at colours, the tiny base."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Generic
 
 import numpy as np
 import torch
@@ -14,7 +18,10 @@ from torch.nn.functional import normalize
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.concepts import ConceptKind
 from benchmarks.experiments.concepts import STYLE_SETS
+from benchmarks.experiments.crew import Crew, RunT, TrialT
 from benchmarks.experiments.laboratory import Laboratory, Sizes
+from benchmarks.experiments.results import Results
+from benchmarks.progress import bars
 from tests.tiny_pipelines import RARE_TOKENS, tiny_base
 from worker.pretraining.captions import SET_NOUNS
 from worker.pretraining.data import Picture, Pictures
@@ -50,6 +57,28 @@ def laboratory(pictures: int = 4) -> Laboratory:
     manifest = BaseModelManifest(name="tiny-sd", family=Family.SD, resolution=64, rare_tokens=RARE_TOKENS)
     sizes = Sizes(pictures=pictures, sampling_steps=2)
     return Laboratory(tiny_base(), manifest, dict.fromkeys(ConceptKind, MiddleColour()), sizes)
+
+
+class Counted(Generic[TrialT, RunT]):
+    """A job that counts how often it was done, and may die."""
+
+    def __init__(self, job: Callable[[TrialT], RunT], dies_at: int | None = None) -> None:
+        self.job, self.dies_at, self.done = job, dies_at, 0
+
+    def __call__(self, trial: TrialT) -> RunT:
+        if self.done == self.dies_at:
+            raise KeyboardInterrupt
+        self.done += 1
+        return self.job(trial)
+
+
+@contextmanager
+def crew_of(
+    job: Callable[[TrialT], RunT], results: Results[RunT], minutes: float = 10.0
+) -> Iterator[Crew[TrialT, RunT]]:
+    """A crew of one thread, in the tiny laboratory's setting."""
+    with ThreadPoolExecutor(1) as executor, bars() as progress:
+        yield Crew(laboratory().setting, results, executor, job, 1, time.monotonic() + 60 * minutes, progress)
 
 
 REPOSITORY = Path(__file__).parents[3]

@@ -1,24 +1,18 @@
 """The sweep: runs that are kept and not done again, a budget that holds, and a search that finds what is best."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
-from benchmarks.experiments.results import Results
+from benchmarks.experiments.crew import OutOfBudgetError
 from benchmarks.experiments.scoring import Scores
 from benchmarks.headroom import tables
-from benchmarks.headroom.crew import Crew, OutOfBudgetError
-from benchmarks.headroom.runs import Run, Trial, gain, perform
+from benchmarks.headroom.runs import Run, Trial, gain, perform, runs_in
 from benchmarks.headroom.search import FINALISTS, MODULES, START, sweep
-from benchmarks.progress import bars
-from tests.unit.benchmarks.made_up import icons, laboratory
+from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 
 CONCEPTS = [*draw_objects(icons(), Part.TUNING, 3, 0), *draw_styles(icons(), Part.TUNING, 1, 0)]
 SETTING = laboratory().setting
@@ -49,41 +43,21 @@ def simulated(trial: Trial) -> Run:
     )
 
 
-class Counted:
-    """A job that counts how often it was done, and may die."""
-
-    def __init__(self, job: Callable[[Trial], Run], dies_at: int | None = None) -> None:
-        self.job, self.dies_at, self.done = job, dies_at, 0
-
-    def __call__(self, trial: Trial) -> Run:
-        if self.done == self.dies_at:
-            raise KeyboardInterrupt
-        self.done += 1
-        return self.job(trial)
-
-
-@contextmanager
-def crew_of(job: Callable[[Trial], Run], path: Path, minutes: float = 10.0) -> Iterator[Crew]:
-    results = Results(path, Run, lambda run: run.key)
-    with ThreadPoolExecutor(1) as executor, bars() as progress:
-        yield Crew(SETTING, results, executor, job, 1, time.monotonic() + 60 * minutes, progress)
-
-
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = Counted(simulated)
-    with crew_of(whole, tmp_path / "whole.jsonl") as crew:
+    with crew_of(whole, runs_in(tmp_path / "whole.jsonl")) as crew:
         expected = dict(sweep(crew, CONCEPTS))
     path = tmp_path / "killed.jsonl"
-    with pytest.raises(KeyboardInterrupt), crew_of(Counted(simulated, dies_at=17), path) as crew:
+    with pytest.raises(KeyboardInterrupt), crew_of(Counted(simulated, dies_at=17), runs_in(path)) as crew:
         dict(sweep(crew, CONCEPTS))
     with path.open("a") as file:
         file.write('{"setting": {"base": "tor')
     rest = Counted(simulated)
-    with crew_of(rest, path) as crew:
+    with crew_of(rest, runs_in(path)) as crew:
         found = dict(sweep(crew, CONCEPTS))
     assert found == expected
     assert rest.done == whole.done - 17
-    with crew_of(Counted(simulated, dies_at=0), path) as crew:
+    with crew_of(Counted(simulated, dies_at=0), runs_in(path)) as crew:
         assert dict(sweep(crew, CONCEPTS)) == expected
 
 
@@ -95,13 +69,16 @@ def test_results_of_another_base_are_not_taken_for_this_ones(tmp_path: Path) -> 
 
 def test_no_run_is_begun_after_the_budget(tmp_path: Path) -> None:
     job = Counted(simulated)
-    with pytest.raises(OutOfBudgetError, match="base"), crew_of(job, tmp_path / "runs.jsonl", minutes=0) as crew:
+    with (
+        pytest.raises(OutOfBudgetError, match="base"),
+        crew_of(job, runs_in(tmp_path / "runs.jsonl"), minutes=0) as crew,
+    ):
         dict(sweep(crew, CONCEPTS))
     assert job.done == 0
 
 
 def test_the_search_finds_the_best_of_each_stage_and_minds_the_background(tmp_path: Path) -> None:
-    with crew_of(simulated, tmp_path / "runs.jsonl") as crew:
+    with crew_of(simulated, runs_in(tmp_path / "runs.jsonl")) as crew:
         found = dict(sweep(crew, CONCEPTS))
     best = found[FINALISTS][0].training
     assert (best.rank, best.learning_rate, best.steps) == (16, 4e-3, 300)

@@ -8,14 +8,26 @@ from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from rich.progress import Progress
 
+from app.domain.base import Value
 from benchmarks.experiments.laboratory import Laboratory, Setting, Sizes
 from benchmarks.experiments.results import Results
-from benchmarks.headroom.runs import Run, Trial, perform
 from benchmarks.progress import bars
 from worker.models.device import fix_threads
+
+
+class Keyed(Protocol):
+    """A run to do."""
+
+    def key(self, setting: Setting) -> str:
+        """Names all that determines what comes of it in this setting; the run that was done has the same key."""
+
+
+TrialT = TypeVar("TrialT", bound=Keyed)
+RunT = TypeVar("RunT", bound=Value)
 
 
 class OutOfBudgetError(Exception):
@@ -23,18 +35,18 @@ class OutOfBudgetError(Exception):
 
 
 @dataclass(frozen=True)
-class Crew:
+class Crew(Generic[TrialT, RunT]):
     """`workers` trials at a time; none is begun after `deadline`, on the monotonic clock."""
 
     setting: Setting
-    results: Results[Run]
+    results: Results[RunT]
     executor: Executor
-    job: Callable[[Trial], Run]
+    job: Callable[[TrialT], RunT]
     workers: int
     deadline: float
     progress: Progress
 
-    def runs(self, trials: Sequence[Trial], label: str) -> list[Run]:
+    def runs(self, trials: Sequence[TrialT], label: str) -> list[RunT]:
         """The runs of the trials, in their order: from the results, or done now.
 
         Raises:
@@ -50,8 +62,8 @@ class Crew:
             raise OutOfBudgetError(f"{label}: {len(missing)} runs were to do, and the minutes are used up")
         return runs
 
-    def _do(self, trials: list[Trial], on_run: Callable[[], object]) -> None:
-        running: set[Future[Run]] = set()
+    def _do(self, trials: list[TrialT], on_run: Callable[[], object]) -> None:
+        running: set[Future[RunT]] = set()
         while trials or running:
             while trials and len(running) < self.workers:
                 if time.monotonic() >= self.deadline:
@@ -66,19 +78,27 @@ class Crew:
 
 @contextmanager
 def open_crew(
-    model: Path, sizes: Sizes, results: Path, *, processes: int, threads: int, minutes: float
-) -> Iterator[Crew]:
-    """Processes of so many threads each, and the results of earlier calls in that file."""
+    model: Path,
+    sizes: Sizes,
+    results: Results[RunT],
+    perform: Callable[[Laboratory, TrialT], RunT],
+    *,
+    processes: int,
+    threads: int,
+    minutes: float,
+) -> Iterator[Crew[TrialT, RunT]]:
+    """Processes of so many threads each that `perform` trials, and the results of earlier calls."""
     setting = Laboratory.load(model, sizes).setting
-    kept = Results(results, Run, lambda run: run.key)
-    job = partial(_perform, model, sizes, threads)
+    job = partial(_in_laboratory, model, sizes, threads, perform)
     # Forked, a process would share torch's thread pool, which does not survive that.
     executor = ProcessPoolExecutor(processes, get_context("spawn"))
     with executor, bars() as progress:
-        yield Crew(setting, kept, executor, job, processes, time.monotonic() + 60 * minutes, progress)
+        yield Crew(setting, results, executor, job, processes, time.monotonic() + 60 * minutes, progress)
 
 
-def _perform(model: Path, sizes: Sizes, threads: int, trial: Trial) -> Run:
+def _in_laboratory(
+    model: Path, sizes: Sizes, threads: int, perform: Callable[[Laboratory, TrialT], RunT], trial: TrialT
+) -> RunT:
     fix_threads(threads)
     return perform(_laboratory(model, sizes), trial)
 
