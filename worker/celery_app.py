@@ -1,10 +1,12 @@
 """The Celery end of the worker: connects, listens for wake-ups, and tells the runner when to stop."""
 
+import logging
 import threading
 from functools import lru_cache
 from typing import Any
 
 from celery.signals import worker_ready, worker_shutting_down
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
@@ -14,6 +16,8 @@ from app.settings import Settings, get_settings
 from app.stack.addresses import resolve
 from app.storage import ObjectStore
 from worker.runner import Runner
+
+log = logging.getLogger(__name__)
 
 shutdown = threading.Event()
 
@@ -36,7 +40,18 @@ def runner() -> Runner:
     settings = worker_settings()
     if settings.database_url is None:
         raise NotReadyError("There is no database: set DATABASE_URL, or start `palimpsest up` on the same home.")
-    return Runner(settings, make_engine(settings.database_url), ObjectStore(settings), shutdown)
+    made = Runner(settings, make_engine(settings.database_url), ObjectStore(settings), shutdown)
+    threading.Thread(target=_forget_erased, args=(made, settings), name="forget", daemon=True).start()
+    return made
+
+
+def _forget_erased(runner: Runner, settings: Settings) -> None:
+    """Whoever erases does not know which workers have kept something of it; so each looks, also while it has no job."""
+    while not shutdown.wait(settings.sweep_interval_seconds):
+        try:
+            runner.forget_erased()
+        except SQLAlchemyError as error:
+            log.warning("not forgotten yet, to be tried again: %s", error)
 
 
 configure_logging()

@@ -1,19 +1,19 @@
 """From a version's row to its chain of adapters, and to the accumulated update that the chain stands for."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.db.histories import ancestry_of
 from app.db.session import transaction
-from app.db.tables import StoredObject, Version
+from app.db.tables import ObjectStatus, StoredObject, Version
 from app.domain.strategies import first_choice
 from worker.adapters.accumulated import ChainLink, Update
-from worker.adapters.cache import UpdateCache
+from worker.adapters.cache import UpdateCache, UpdateKey
 from worker.adapters.factors import from_bytes
 from worker.adapters.strategy_state import state_from_bytes
 from worker.strategies.replay import replay
@@ -35,7 +35,7 @@ def accumulated_update(
     """The version's D for this resolved prompt, from the cache if its chain was replayed lately."""
     with transaction(engine) as session:
         chain = _counted(ancestry(session, version_id)[1:], prompt)
-        key = chain_key(session, chain)
+        key = _update_key(session, chain)
     return cache.get(key, lambda: replay(_links(chain, read)).update)
 
 
@@ -90,3 +90,18 @@ def chain_key(session: Session, chain: Sequence[Version]) -> str:
         adapter = session.get_one(StoredObject, version.adapter_object_id)
         digest.update(f"{version.strategy.model_dump_json()}{adapter.sha256}".encode())
     return digest.hexdigest()
+
+
+def _update_key(session: Session, chain: Sequence[Version]) -> UpdateKey:
+    """With the adapters' ids in the hash, so that it always stands for the same ones."""
+    parts = [str(version.adapter_object_id) for version in chain]
+    digest = hashlib.sha256(" ".join([chain_key(session, chain), *parts]).encode()).hexdigest()
+    return UpdateKey(digest, frozenset(parts))
+
+
+def lost_adapters(engine: Engine, object_ids: Set[str]) -> Set[str]:
+    """Those of these objects that are there no more, or about to go."""
+    asked = [UUID(object_id) for object_id in object_ids]
+    live = select(StoredObject.id).where(StoredObject.id.in_(asked), StoredObject.status == ObjectStatus.LIVE)
+    with transaction(engine) as session:
+        return object_ids - {str(object_id) for object_id in session.scalars(live)}

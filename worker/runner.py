@@ -31,6 +31,7 @@ from app.storage import ObjectStore
 from worker import erase_job, evaluate_job, generate_job, import_job, outcomes, reproduce_job, train_job
 from worker.adapters.cache import DiskCache, UpdateCache
 from worker.bases import LoadedBases
+from worker.chain import lost_adapters
 from worker.context import JobContext
 from worker.lease import Lease
 from worker.models.device import fix_threads
@@ -62,6 +63,10 @@ class Runner:
         while not self._shutdown.is_set() and self.run_one(kinds):
             count += 1
         return count
+
+    def forget_erased(self) -> None:
+        """Drop the accumulated updates, in memory and on disk, of which an adapter has been erased or deleted."""
+        self._updates.forget(lambda parts: lost_adapters(self._engine, parts))
 
     def run_one(self, kinds: Collection[JobKind]) -> bool:
         """Claim and run one job; False when there was none."""

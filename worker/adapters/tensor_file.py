@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 _LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 64 * 1024 * 1024
 
 
 class TensorFileError(ValueError):
@@ -37,6 +39,22 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise TensorFileError(f"not a safetensors file: {error}") from error
     metadata = _header(data)[0].get("__metadata__", {})
     return tensors, {str(name): str(value) for name, value in metadata.items()}
+
+
+def read_texts(file: BinaryIO) -> dict[str, str]:
+    """The metadata alone, of safetensors bytes that begin where `file` stands; they may be cut off after the header.
+
+    Raises:
+        TensorFileError: there is no whole header.
+    """
+    length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise TensorFileError("not a safetensors file: its header is too long")
+    try:
+        metadata = json.loads(file.read(length)).get("__metadata__", {})
+    except (ValueError, AttributeError) as error:
+        raise TensorFileError(f"not a safetensors file: {error}") from error
+    return {str(name): str(value) for name, value in metadata.items()}
 
 
 def _header(data: bytes) -> tuple[dict[str, dict[str, object]], int]:
