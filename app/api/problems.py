@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,6 +18,8 @@ from app.domain import errors
 from app.domain.errors import Fault, PalimpsestError
 
 MEDIA_TYPE = "application/problem+json"
+
+_FOREIGN_KEY_VIOLATION = "23503"  # Postgres's SQLSTATE
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _disconnected)
     for error in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(error, _database_down)
+    app.add_exception_handler(IntegrityError, _gone_meanwhile)
 
 
 async def _domain(request: Request, error: Exception) -> Response:
@@ -123,3 +126,11 @@ async def _disconnected(request: Request, error: Exception) -> Response:  # noqa
 async def _database_down(request: Request, error: Exception) -> Response:
     log.error("Postgres failed: %s", error)
     return answer(problem_of(503, "The database is out of reach. Try again.", request.url.path))
+
+
+async def _gone_meanwhile(request: Request, error: Exception) -> Response:
+    """What the request found was deleted or erased before it could be named; anything else is nobody's plan."""
+    assert isinstance(error, IntegrityError)
+    if getattr(error.orig, "sqlstate", None) != _FOREIGN_KEY_VIOLATION:
+        raise error
+    return answer(problem_of(409, "Something that this names was deleted or erased meanwhile.", request.url.path))

@@ -1,13 +1,16 @@
 """Erasing over HTTP: what it would do is told before it starts, and what cannot be done is refused."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import delete, select, text, update
 
 from app.db.session import transaction
-from app.db.tables import ErasedVersion
+from app.db.tables import ErasedVersion, Lineage, Version
 from tests.integration.api.inputs import new_concept, new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import publish_pictures, teach
@@ -133,3 +136,33 @@ def test_an_erased_version_is_gone_and_its_token_is_not_given_again(
         version = client.get(f"/v1/lineages/{grown['branch']}/versions/{number}").json()
         tokens.append(version["concept"]["token"])
     assert "tok3" not in tokens
+
+
+def test_what_is_drawn_with_a_version_that_is_erased_just_then_is_refused(
+    server: Server, client: httpx.Client, grown: Json
+) -> None:
+    """The request has found the version, and waits for its lock when it names it."""
+    lineage = UUID(grown["lineage"])
+    body = {"lineage_id": grown["lineage"], "version": 2, "prompt": "a cat"}
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(server.engine) as session:
+            gone = session.scalars(
+                select(Version).where(Version.lineage_id == lineage, Version.number == 2).with_for_update()
+            ).one()
+            asked = pool.submit(client.post, "/v1/generations", json=body)
+            _wait_for_a_lock(server)
+            session.execute(update(Lineage).where(Lineage.id == lineage).values(head_version_id=gone.parent_id))
+            session.execute(delete(Version).where(Version.id == gone.id))
+        assert asked.result().status_code == 409, asked.result().text
+
+
+def _wait_for_a_lock(server: Server) -> None:
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with server.engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+    raise AssertionError("nobody waits")
