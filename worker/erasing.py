@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.erasures import family_lineages, family_versions, member, trains
+from app.db.erasures import family_lineages, family_versions, member, repeats_or_draws, trains
 from app.db.evaluation_tables import Evaluation, EvaluationFile, EvaluationMemo
 from app.db.queries import UNFINISHED, canceled
 from app.db.tables import (
@@ -24,7 +24,7 @@ from app.db.tables import (
 )
 from app.domain.erasure import Affected, EraseMode, affected, insist_on_refold
 from app.domain.errors import DeletedError
-from app.domain.jobs import EraseParams, EraseResult, Replacement
+from app.domain.jobs import EraseParams, EraseResult, JobKind, Replacement
 from app.domain.lineages import Provenance
 
 Drafts = Mapping[UUID, ErasureDraft]
@@ -86,9 +86,8 @@ def replace_versions(session: Session, job: Job, params: EraseParams, family: Fa
     _move(session, family, made)
     _cancel(session, family, params.erased_concept_id)
     _bury(session, family, params)
-    # A version may have gone, with its lineage, after it was trained anew.
-    _make_dead(session, [o for old, draft in drafts.items() if old not in made for o in _objects(draft)])
-    session.execute(delete(ErasureDraft).where(ErasureDraft.job_id == job.id))
+    _bury_checkpoints(session, family, job)
+    _bury_drafts(session, family, job, [draft for old, draft in drafts.items() if old in made])
     session.execute(delete(Version).where(Version.id.in_(family.affected.all())))
     return EraseResult(
         lineage_id=job.lineage_id,
@@ -171,9 +170,10 @@ def _shown(family: Family, lineage: Lineage) -> list[Version]:
 
 
 def _cancel(session: Session, family: Family, concept_id: UUID) -> None:
-    """What would teach the concept again here."""
+    """What would teach the concept again here, and what works on versions that are gone."""
     lineages = [lineage.id for lineage in family.lineages]
     session.execute(canceled(Job.lineage_id.in_(lineages), trains(concept_id)))
+    session.execute(canceled(repeats_or_draws(family.affected.all())))
 
 
 def _bury(session: Session, family: Family, params: EraseParams) -> None:
@@ -187,15 +187,40 @@ def _bury(session: Session, family: Family, params: EraseParams) -> None:
         _make_dead(session, session.scalars(evaluated).all())
     unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
     _make_dead(session, [o for version_id in unused for o in _objects(family.versions[version_id])])
-    stale = (Job.checkpoint_parent_id.in_(old), Job.checkpoint_object_id.is_not(None))
-    checkpoints = session.scalars(select(Job.checkpoint_object_id).where(*stale)).all()
-    _make_dead(session, [object_id for object_id in checkpoints if object_id is not None])
+
+
+def _bury_checkpoints(session: Session, family: Family, job: Job) -> None:
+    """Those of trainings on top of the old versions, and of other erasures here: these may train on top of them."""
+    lineages = [lineage.id for lineage in family.lineages]
+    erases_here = and_(Job.kind == JobKind.ERASE, Job.lineage_id.in_(lineages), Job.id != job.id)
+    is_stale = or_(Job.checkpoint_parent_id.in_(family.affected.all()), erases_here)
+    # Locked, so that no worker names another one between the two statements.
+    stale = session.execute(
+        select(Job.id, Job.checkpoint_object_id)
+        .where(is_stale, Job.checkpoint_object_id.is_not(None))
+        .order_by(Job.id)
+        .with_for_update()
+    ).all()
+    _make_dead(session, [object_id for _, object_id in stale if object_id is not None])
     session.execute(
         update(Job)
-        .where(*stale)
+        .where(Job.id.in_([job_id for job_id, _ in stale]))
         .values(checkpoint_object_id=None, checkpoint_parent_id=None, checkpoint_step=None)
         .execution_options(synchronize_session=False)
     )
+
+
+def _bury_drafts(session: Session, family: Family, job: Job, used: Sequence[ErasureDraft]) -> None:
+    """All of this job, and those of other erasures for versions that are gone; what new versions have stays alive."""
+    taken = {o for draft in used for o in _objects(draft)}
+    is_stale = or_(ErasureDraft.job_id == job.id, ErasureDraft.version_id.in_(family.affected.all()))
+    for objects in session.execute(
+        delete(ErasureDraft)
+        .where(is_stale)
+        .returning(ErasureDraft.adapter_object_id, ErasureDraft.strategy_state_object_id)
+        .execution_options(synchronize_session=False)
+    ).all():
+        _make_dead(session, [o for o in objects if o is not None and o not in taken])
 
 
 def _objects(row: Version | ErasureDraft) -> list[UUID]:

@@ -71,7 +71,7 @@ def _compared(
     expected = from_bytes(context.objects.get(recorded.adapter.id))
     got_sha256 = hashlib.sha256(to_bytes(got, {})).hexdigest()
     return ReproduceResult(
-        lineage_id=recorded.version.lineage_id,
+        lineage_id=context.job.lineage_id,
         version=recorded.version.number,
         reproduced=got_sha256 == recorded.adapter.sha256,
         expected_sha256=recorded.adapter.sha256,

@@ -3,12 +3,16 @@
 import logging
 import time
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from app.db import leases
 from app.db.leases import Progress
 from app.db.session import transaction
+from app.db.tables import Job, Version
 from app.domain.errors import ObjectLostError
 from app.domain.jobs import Phase
-from worker.context import JobContext
+from worker.context import JobContext, ParentGoneError
 from worker.objects import make_dead, make_live
 from worker.pace import Pace
 
@@ -50,10 +54,12 @@ class TrainHooks:
 
         Raises:
             HandBackError: the worker is to stop, and the checkpoint is safe.
+            ParentGoneError: the parent was erased, so that nothing of this training may be kept.
         """
         context = self._context
         row = context.objects.put("checkpoints", data, "application/octet-stream")
         with transaction(context.engine) as session:
+            _insist_on_parent(session, context.job)
             before = session.get_one(type(context.job), context.job.id).checkpoint_object_id
             # A job that gets on is no poison: its failures are forgiven at each checkpoint.
             leases.write(
@@ -69,6 +75,15 @@ class TrainHooks:
                 make_dead(session, before)
         self._saved_at = time.monotonic()
         context.hand_back_at_shutdown()
+
+
+def _insist_on_parent(session: Session, job: Job) -> None:
+    """Locks the parent, so that nobody erases it before the commit. Not every job that trains has one."""
+    if job.parent_version_id is None:
+        return
+    parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
+    if session.scalar(parent) is None:
+        raise ParentGoneError("The parent version was erased.")
 
 
 def read_checkpoint(context: JobContext) -> bytes | None:

@@ -1,11 +1,12 @@
 """What erasing a concept has to know and to move: everything that shares one version 0."""
 
+from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, select
+from sqlalchemy import CTE, ColumnElement, Select, String, and_, cast, or_, select
 from sqlalchemy.orm import aliased
 
-from app.db.tables import ErasedVersion, Job, Lineage, Version
+from app.db.tables import ErasedVersion, Generation, Job, Lineage, Version
 from app.domain.erasure import Member
 from app.domain.jobs import JobKind
 
@@ -36,6 +37,16 @@ def trains(concept_id: UUID) -> ColumnElement[bool]:
 def erases(concept_id: UUID) -> ColumnElement[bool]:
     """Whether a job erases that concept."""
     return and_(Job.kind == JobKind.ERASE, Job.params["erased_concept_id"].as_string() == str(concept_id))
+
+
+def repeats_or_draws(version_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """Whether a job trains one of these versions again, or draws with it."""
+    pictures = select(cast(Generation.id, String)).where(Generation.version_id.in_(version_ids))
+    named = [str(version_id) for version_id in version_ids]
+    return or_(
+        and_(Job.kind == JobKind.REPRODUCE, Job.params["version_id"].as_string().in_(named)),
+        and_(Job.kind == JobKind.GENERATE, Job.params["generation_id"].as_string().in_(pictures)),
+    )
 
 
 def member(version: Version) -> Member:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.erasures import erases, family_lineages, family_versions, member, trains
+from app.db.erasures import erases, family_lineages, family_versions, member, repeats_or_draws, trains
 from app.db.queries import UNFINISHED
 from app.db.tables import Concept, Generation, GenerationImage, Job, Lineage, Version
 from app.domain.erasure import Affected, EraseMode, affected, insist_on_refold
@@ -95,7 +95,7 @@ async def plan_erasure(
         heads=[_head(lineage, versions, holding) for lineage in lineages if lineage.head_version_id in holding.all()],
         generations=await _count(session, _generations(holding)),
         pictures=await _count(session, _generations(holding).join(GenerationImage)),
-        canceled_jobs=await _count(session, _canceled(lineages, concept_id)),
+        canceled_jobs=await _count(session, _canceled(lineages, holding, concept_id)),
         kept_for=(await session.scalars(_elsewhere(holding, concept_id))).all(),
     )
 
@@ -158,9 +158,9 @@ def _generations(holding: Affected) -> Select[UUID]:
     return select(Generation.id).where(Generation.version_id.in_(holding.all()), Generation.deleted_at.is_(None))
 
 
-def _canceled(lineages: Sequence[Lineage], concept_id: UUID) -> Select[UUID]:
-    ids = [lineage.id for lineage in lineages]
-    return select(Job.id).where(Job.status.in_(UNFINISHED), Job.lineage_id.in_(ids), trains(concept_id))
+def _canceled(lineages: Sequence[Lineage], holding: Affected, concept_id: UUID) -> Select[UUID]:
+    teaches_it_here = and_(Job.lineage_id.in_([lineage.id for lineage in lineages]), trains(concept_id))
+    return select(Job.id).where(Job.status.in_(UNFINISHED), or_(teaches_it_here, repeats_or_draws(holding.all())))
 
 
 def _elsewhere(holding: Affected, concept_id: UUID) -> Select[UUID]:

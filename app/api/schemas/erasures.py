@@ -101,7 +101,9 @@ class ErasurePlanBody(Value):
     estimated_seconds: float | None
     removed_generations: int
     removed_pictures: int
-    canceled_jobs: int = Field(description="Trainings that would teach the concept again.")
+    canceled_jobs: int = Field(
+        description="Trainings that would teach the concept again, and jobs that draw with, or repeat, what goes."
+    )
     removes_concept: bool = Field(description="Whether the concept goes too, with its images.")
     concept_kept_for: list[UUID] = Field(description="Lineages of another origin that have learned it, and keep it.")
 

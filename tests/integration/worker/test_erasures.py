@@ -1,6 +1,7 @@
 """A concept is erased from every branch: folded out, or as if it had never been taught; nothing of it is left."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from app.domain.errors import StorageError
 from app.domain.jobs import EraseResult, JobKind, JobStatus, TrainParams, TrainResult
 from app.domain.lineages import Provenance
 from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, StrategyOptions
+from app.storage import describe_object
 from tests.integration.worker.test_collection import sweep
 from tests.integration.worker.world import KINDS, QUICK, TRAINING, World
 from worker import teaching
@@ -139,6 +141,10 @@ def test_refolding_keeps_later_factors_and_leaves_nothing_of_the_concept(
     with transaction(world.engine) as session:
         assert session.get_one(Lineage, tree.branch).forked_from_version_id == world.version(tree.trunk, 1).id
     _nothing_is_left(world, tree)
+    # Nor in what a worker keeps on its disk: all that was drawn held the vase.
+    assert len(list((world.settings.home / "updates").iterdir())) == 3
+    world.runner().forget_erased()
+    assert list((world.settings.home / "updates").iterdir()) == []
 
 
 def _kill_in_second_training(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -225,6 +231,71 @@ def test_what_was_trained_meanwhile_on_top_of_the_concept_is_trained_again(
     assert parent.number in (4, 5)
     assert isinstance(head.provenance, Provenance)
     assert not head.provenance.residual
+
+
+def test_a_training_on_top_of_the_concept_stops_at_its_checkpoint_which_is_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree.grow(world, NaiveOptions())
+    pen = world.train(tree.branch, "pen")
+    erase = world.erase(tree.trunk, tree.vase, EraseMode.RETRAIN)
+    steps: list[int] = []
+    real = TrainHooks.step
+
+    def step(self: TrainHooks, step: int, total_steps: int, loss: float | None) -> None:
+        real(self, step, total_steps, loss)
+        if loss is None:
+            return
+        steps.append(step)
+        if steps == [1, 2, 3]:
+            monkeypatch.setattr(TrainHooks, "step", real)
+            assert world.runner().run_one(KINDS)
+            monkeypatch.setattr(TrainHooks, "step", step_again)
+
+    def step_again(self: TrainHooks, step: int, total_steps: int, loss: float | None) -> None:
+        assert loss is None or step > 1 or world.job(pen).checkpoint_object_id is None
+        if loss is not None:
+            steps.append(step)
+        real(self, step, total_steps, loss)
+
+    monkeypatch.setattr(TrainHooks, "step", step)
+    world.runner(checkpoint_interval_seconds=0).run_until_idle(KINDS)
+    assert world.job(erase).status is JobStatus.SUCCEEDED
+    assert (world.job(pen).status, world.job(pen).attempt) == (JobStatus.SUCCEEDED, 2)
+    # Three on top of what is gone, and then all of them on top of the stand-in.
+    assert steps == [1, 2, 3, *range(1, TRAINING.steps + 1)]
+
+
+def test_what_works_on_versions_that_go_ends_with_them(world: World) -> None:
+    """Jobs that draw with them or train them again, and what another erasure has trained in their place."""
+    tree = Tree.grow(world, MergeOptions())
+    cup = world.version(tree.trunk, 3)
+    assert isinstance(cup.provenance, Provenance)
+    erase = world.erase(tree.trunk, tree.vase, EraseMode.REFOLD)
+    again, drawn = world.reproduce(tree.trunk, 3), world.generate(tree.branch, 3)
+    kept = world.generate(tree.trunk, 1)
+    other = world.erase(tree.branch, world.version(tree.trunk, 1).concept_id or tree.vase, EraseMode.RETRAIN)
+    draft, checkpoint = (describe_object(world.user_id, "adapters", data, "a/b") for data in (b"draft", b"checkpoint"))
+    with transaction(world.engine) as session:
+        for row in (draft, checkpoint):
+            row.status = ObjectStatus.LIVE
+            session.add(row)
+        session.flush()
+        session.add(
+            ErasureDraft(job_id=other, version_id=cup.id, adapter_object_id=draft.id, provenance=cup.provenance)
+        )
+        session.get_one(Job, other).checkpoint_object_id = checkpoint.id
+        session.execute(update(Job).where(Job.id.in_([again, drawn, kept, other])).values(not_before=_TOMORROW))
+    assert world.runner().run_one(KINDS)
+    assert world.job(erase).status is JobStatus.SUCCEEDED
+    statuses = [world.job(job_id).status for job_id in (again, drawn, kept, other)]
+    assert statuses == [JobStatus.CANCELED, JobStatus.CANCELED, JobStatus.QUEUED, JobStatus.QUEUED]
+    assert [world.row(row.id).status for row in (draft, checkpoint)] == [ObjectStatus.DEAD, ObjectStatus.DEAD]
+    sweep(world)
+    assert world.objects(ObjectStatus.DEAD) == 0
+
+
+_TOMORROW = func.clock_timestamp() + timedelta(days=1)
 
 
 def test_a_canceled_erasure_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
