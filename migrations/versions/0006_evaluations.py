@@ -18,9 +18,9 @@ _BORN = sa.text("clock_timestamp()")
 
 
 def upgrade() -> None:
-    op.add_column("lineages", sa.Column("evaluation", postgresql.JSONB(), nullable=True))
-    op.execute("UPDATE lineages SET evaluation = '{}'")
-    op.alter_column("lineages", "evaluation", nullable=False)
+    # By a default, which writes no row: an update after that of 0003 would check the row's keys again.
+    op.add_column("lineages", sa.Column("evaluation", postgresql.JSONB(), nullable=False, server_default="{}"))
+    op.alter_column("lineages", "evaluation", server_default=None)
     op.create_table(
         "evaluations",
         sa.Column("user_id", sa.Uuid(), nullable=False),
