@@ -1,6 +1,6 @@
 """The search for the strategies' options: equally many trials for each, on the same streams, and a steady choice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,19 @@ from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 STREAMS = [stream_of_objects(icons(), Part.TUNING, 3, seed) for seed in range(2)]
 TRAINING = TrainingOptions(steps=7)
 SETTING = laboratory().setting
-FEW = {"c_lora": CANDIDATES["c_lora"], "ewc": CANDIDATES["ewc"]}
+# No default is ever as strong as these.
+STRONG = 50.0
+FEW: Mapping[str, Sequence[StrategyOptions]] = {
+    "c_lora": (CLoraOptions(), CLoraOptions(lam=1e-9), CLoraOptions(lam=STRONG)),
+    "ewc": (EwcOptions(), EwcOptions(lam=1e-9), EwcOptions(lam=2e-9)),
+}
 PER_STREAM = 2 + sum(len(candidates) for candidates in FEW.values())
 
 
 def simulated(trial: StreamTrial) -> StreamRun:
-    """A world in which each later task costs 0.1, but nothing at a lam of 0.1 or more."""
+    """A world in which each later task costs 0.1, but nothing where lam is strong."""
     strategy = None if trial.arm is None else trial.arm.strategy
-    loss = 0.0 if isinstance(strategy, CLoraOptions | EwcOptions) and strategy.lam >= 0.1 else 0.1
+    loss = 0.0 if isinstance(strategy, CLoraOptions | EwcOptions) and strategy.lam >= STRONG else 0.1
     noise = (0.02, -0.02, 0.01, -0.01)
 
     def cell(age: int) -> Scores:
@@ -102,8 +107,8 @@ def test_the_table_names_the_winner_and_what_it_lost(tmp_path: Path) -> None:
     text = table(found_by(Counted(simulated), tmp_path / "trials.jsonl")[-1])
     lines = text.splitlines()
     assert "| merge | none | 0.800 | | 0.900 | 0.150 | 100% | 2 | |" in lines
-    assert "| c_lora | lam 0.1 | 0.900 | +0.100 ± 0.017 | 0.900 | 0.000 | 100% | 2 | chosen |" in lines
-    assert "| ewc | lam 0.02 | 0.800 | default | 0.900 | 0.150 | 100% | 2 |  |" in lines
+    assert "| c_lora | lam 50.0 | 0.900 | +0.100 ± 0.017 | 0.900 | 0.000 | 100% | 2 | chosen |" in lines
+    assert f"| ewc | lam {EwcOptions().lam} | 0.800 | default | 0.900 | 0.150 | 100% | 2 | chosen |" in lines
     assert text.count("chosen |") == len(FEW)
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert "2 orders" in text
@@ -116,8 +121,8 @@ def scored(strategy: StrategyOptions, final: Sequence[float]) -> Measured:
 
 def test_a_lead_within_its_standard_error_changes_nothing() -> None:
     default = scored(CLoraOptions(), (0.5, 0.5, 0.5, 0.5))
-    noisy = scored(CLoraOptions(lam=5), (0.9, 0.2, 0.9, 0.2))
-    sure = scored(CLoraOptions(lam=5), (0.55, 0.56, 0.55, 0.56))
+    noisy = scored(CLoraOptions(lam=STRONG), (0.9, 0.2, 0.9, 0.2))
+    sure = scored(CLoraOptions(lam=STRONG), (0.55, 0.56, 0.55, 0.56))
     assert choose([default, noisy]) is default
     assert choose([default, sure]) is sure
     assert difference(sure, default).mean == pytest.approx(0.055)
@@ -127,9 +132,9 @@ def test_a_lead_within_its_standard_error_changes_nothing() -> None:
 
 def test_of_ties_the_least_changed_wins_then_the_better_one() -> None:
     default = scored(SelfReplayOptions(), (0.1, 0.1, 0.1, 0.1))
-    twice = scored(SelfReplayOptions(lam=3, mu=0), (0.6, 0.4, 0.6, 0.4))
-    once = scored(SelfReplayOptions(lam=3), (0.4, 0.58, 0.4, 0.58))
-    other = scored(SelfReplayOptions(mu=0), (0.4, 0.59, 0.4, 0.59))
+    twice = scored(SelfReplayOptions(lam=50, mu=60), (0.6, 0.4, 0.6, 0.4))
+    once = scored(SelfReplayOptions(lam=50), (0.4, 0.58, 0.4, 0.58))
+    other = scored(SelfReplayOptions(mu=60), (0.4, 0.59, 0.4, 0.59))
     assert choose([default, twice, once, other]) is other
 
 
