@@ -8,10 +8,13 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from app.domain.base_models import BaseModelManifest, Family
+from app.domain.evaluations import Alignment, EvaluationProtocol
 from worker.pretraining import diffusion, tokenizer
 from worker.pretraining.pictures import RESOLUTION
 from worker.pretraining.rare_tokens import RARE_TOKENS
 
+_EVALUATED_ON = ("white", "blue", "yellow", "green")
+_SUBJECTS = ("mushroom", "red apple", "soccer ball", "wrapped gift")
 _NEUTRAL_PROMPTS = (
     "a noto icon of a pineapple on a blue background",
     "a photo of a bus, twemoji style, yellow background",
@@ -21,6 +24,17 @@ _NEUTRAL_PROMPTS = (
     "a photo of a castle on a grey background",
     "a picture of a grinning face on a purple background",
     "a drawing of a fox with an orange background",
+)
+# Backgrounds that the pixels tell, and subjects that it can draw; few and quickly drawn, as two cores allow.
+_EVALUATION = EvaluationProtocol(
+    object_prompts=tuple(f"a photo of {{concept}} on a {colour} background" for colour in _EVALUATED_ON),
+    style_prompts=tuple(
+        f"{{concept}} image of a {subject} on a {colour} background"
+        for subject, colour in zip(_SUBJECTS, _EVALUATED_ON, strict=True)
+    ),
+    steps=10,
+    guidance_scale=3.0,
+    alignment=Alignment.BACKGROUND,
 )
 _LICENSE = (
     "Apache-2.0 for the weights; trained on icons under MIT (fluent-emoji-flat), Apache-2.0 (noto, noto-v1) and "
@@ -37,6 +51,7 @@ def manifest() -> BaseModelManifest:
         default_steps=25,
         default_guidance_scale=3.0,
         neutral_prompts=_NEUTRAL_PROMPTS,
+        evaluation=_EVALUATION,
         license=_LICENSE,
     )
 

@@ -71,3 +71,9 @@ def test_the_scheduler_starts_from_pure_noise() -> None:
     config = json.loads((FOLDER / "scheduler" / "scheduler_config.json").read_text())
     assert config["prediction_type"] == "v_prediction"
     assert config["rescale_betas_zero_snr"]
+
+
+def test_the_recipe_writes_the_manifest_that_is_shipped(manifest: BaseModelManifest) -> None:
+    from worker.pretraining import export
+
+    assert export.manifest() == manifest
