@@ -10,7 +10,8 @@ from worker.context import JobContext
 def run(context: JobContext, params: EvaluateParams) -> None:
     """Score a version and its ancestors, and publish what was found."""
     carried_out = evaluation_run.carry_out(context, params.evaluation_id)
+    steps = carried_out.total_steps
     with transaction(context.engine) as session:
         leases.lock_lineage(session, context.job.lineage_id)
         evaluation_run.publish(session, carried_out)
-        leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None)
+        leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None, step=steps, total_steps=steps)

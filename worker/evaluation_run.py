@@ -30,11 +30,12 @@ from worker.objects import make_live
 
 @dataclass(frozen=True)
 class CarriedOut:
-    """What an evaluation has found, and its figures as pending objects."""
+    """What an evaluation has found, its figures as pending objects, and the denoising steps of all its pictures."""
 
     evaluation: Evaluation
     result: EvaluationResult
     files: Mapping[EvaluationFileName, StoredObject]
+    total_steps: int
 
 
 def carry_out(context: JobContext, evaluation_id: UUID) -> CarriedOut:
@@ -57,7 +58,7 @@ def carry_out(context: JobContext, evaluation_id: UUID) -> CarriedOut:
     references = [column.references for column in task.columns]
     figures = _figures(evaluation, evaluated.result) | _named(sheet(evaluated.result, references, evaluated.tiles))
     context.lease.enter(Phase.PUBLISHING)
-    return CarriedOut(evaluation, evaluated.result, _stored(context, figures))
+    return CarriedOut(evaluation, evaluated.result, _stored(context, figures), task.total_steps())
 
 
 @cache
