@@ -100,7 +100,7 @@ def assert_report_is_whole(page: str) -> None:
     assert images.count == 2 * 3 * 5
     for text in ("my-duck", "my-peach", "my-shoe", "naive", "merge", "tiny-sd", "learning_rate"):
         assert text in page
-    # Version 1 is the same adapter under both strategies, bit for bit; the others are the hashes of the base and the code.
+    # Version 1 is the same adapter under both strategies, bit for bit; the other hashes are the base's and the code's.
     assert len(set(re.findall(r"[0-9a-f]{64}", page))) == 1 + 2 * 2 + 2
 
 
