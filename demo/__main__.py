@@ -83,7 +83,9 @@ def _stop(*_: object) -> None:
 
 def main() -> None:
     """Run the demo; a failure is one line on stderr, and the exit status 1."""
-    signal.signal(signal.SIGTERM, _stop)
+    # SIGINT as well: a shell starts what it puts in the background with SIGINT ignored.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _stop)
     try:
         cli()
     except (DemoError, OSError) as error:
