@@ -82,6 +82,24 @@ def admin_key(home: Home = None) -> None:
     typer.echo(f"The admin's new key is in {path}; the old ones stay valid until they are revoked.")
 
 
+@cli.command()
+def check(home: Home = None) -> None:
+    """Check that database and bucket keep what is promised of them; reads all of it, and changes nothing."""
+    from app.db.session import make_engine
+    from app.services.integrity.check import check as find_violations
+    from app.storage import ObjectStore
+
+    settings = resolve(_settings(home))
+    assert settings.database_url is not None
+    store = ObjectStore(settings)
+    violations = find_violations(make_engine(settings.database_url), store, settings.stray_object_age_seconds)
+    for violation in violations:
+        typer.echo(str(violation))
+    if violations:
+        sys.exit(1)
+    typer.echo("No violations.")
+
+
 def main() -> None:
     """Run the command line."""
     try:

@@ -1,0 +1,30 @@
+"""All checks together: the rows as of one moment, then the bucket."""
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.services.integrity.histories import Histories, history_violations
+from app.services.integrity.jobs import job_violations
+from app.services.integrity.objects import ObjectRows, content_violations, row_violations, stray_violations
+from app.services.integrity.violations import Violation
+from app.storage import ObjectStore
+
+
+def check(engine: Engine, store: ObjectStore, stray_age_seconds: float) -> list[Violation]:
+    """Everything that is wrong, in order; empty if nothing is. Reads every row and every live object; writes nothing.
+
+    May run beside a working service. What is dead or pending, or a key without a row, counts from that age on; a
+    running sweeper removes it then within its interval, so that such a finding may be gone at a second look.
+
+    Raises:
+        StorageError: S3 failed.
+    """
+    # One snapshot for all rows: in two, a publication between them would look like a violation.
+    with Session(engine.execution_options(isolation_level="REPEATABLE READ")) as session, session.begin():
+        histories = Histories.read(session)
+        objects = ObjectRows.read(session, stray_age_seconds)
+        found = [*history_violations(histories), *job_violations(session, histories), *row_violations(objects)]
+        session.expunge_all()
+    found += content_violations(engine, store, objects)
+    found += stray_violations(engine, store, stray_age_seconds)
+    return sorted(found)
