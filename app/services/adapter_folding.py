@@ -26,6 +26,12 @@ _PREFIX = "unet."
 A, B = ".lora_A.weight", ".lora_B.weight"
 _LENGTH_BYTES = 8
 
+# Directions beside those that are wanted, and rounds, of the randomised search for them; it is taken for matrices that
+# are larger by this factor.
+_OVERSAMPLING = 16
+_POWER_ITERATIONS = 4
+_WORTH_IT = 3
+
 
 @dataclass(frozen=True)
 class Link:
@@ -124,24 +130,33 @@ def _lowered(adapters: Sequence[Mapping[str, Factors]], selects: Sequence[bool],
     modules, energy, kept = {}, 0.0, 0.0
     for name, parts in _by_module(adapters).items():
         selecting = [chosen for adapter, chosen in zip(adapters, selects, strict=True) if name in adapter]
-        values, lowered = _best_of_sum(parts, max_rank) if not any(selecting[1:]) else _best(parts, selecting, max_rank)
-        modules[name] = lowered
-        energy += float(np.square(values).sum())
-        kept += float(np.square(values[:max_rank]).sum())
+        best = _best_of_sum(parts, max_rank) if not any(selecting[1:]) else _best(parts, selecting, max_rank)
+        modules[name] = best.factors
+        energy += best.energy
+        kept += best.kept_energy
     return Folded(modules, energy, kept)
 
 
-def _best_of_sum(parts: Sequence[Factors], rank: int) -> tuple[Matrix, Factors]:
-    """The singular values of a sum of products, and its best factors of that rank, from small matrices alone."""
+@dataclass(frozen=True)
+class _Lowered:
+    """One module's best factors of a rank, with the energies of what they stand for and of what they are."""
+
+    factors: Factors
+    energy: float
+    kept_energy: float
+
+
+def _best_of_sum(parts: Sequence[Factors], rank: int) -> _Lowered:
+    """Of a sum of products, from small matrices alone."""
     whole = _concatenated(parts)
     q_a, r_a = np.linalg.qr(_flat(whole.a).T)
     q_b, r_b = np.linalg.qr(_flat(whole.b))
     left, values, right = np.linalg.svd(r_b @ r_a.T, full_matrices=False)
-    return values, _balanced(q_b @ left, values, right @ q_a.T, rank, whole)
+    return _cut(_energy(values), (q_b @ left, values, right @ q_a.T), rank, whole)
 
 
-def _best(parts: Sequence[Factors], selects: Sequence[bool], rank: int) -> tuple[Matrix, Factors]:
-    """The same of a matrix of full rank, which is replayed for it."""
+def _best(parts: Sequence[Factors], selects: Sequence[bool], rank: int) -> _Lowered:
+    """Of a matrix of full rank, which is replayed for it."""
     deltas = [(part.product(), chosen) for part, chosen in zip(parts, selects, strict=True)]
 
     def consolidated(old: Matrix, new: tuple[Matrix, bool]) -> Matrix:
@@ -149,16 +164,38 @@ def _best(parts: Sequence[Factors], selects: Sequence[bool], rank: int) -> tuple
         return np.where(np.abs(delta) >= np.abs(old), delta, old) if is_selected else old + delta
 
     d = reduce(consolidated, deltas[1:], deltas[0][0])
-    left, values, right = np.linalg.svd(d, full_matrices=False)
-    return values, _balanced(left, values, right, rank, parts[0])
+    return _cut(_energy(d), _leading(d, rank), rank, parts[0])
 
 
-def _balanced(left: Matrix, values: Matrix, right: Matrix, rank: int, like: Factors) -> Factors:
-    """The heaviest `rank` directions as factors of equal norms, in the dimensions of the layer of `like`."""
-    roots = np.sqrt(values[:rank])
-    a = (roots[:, None] * right[:rank]).reshape(-1, *like.a.shape[1:])
-    b = (left[:, :rank] * roots).reshape(like.b.shape[0], -1, *like.b.shape[2:])
-    return Factors(a.astype(np.float32), b.astype(np.float32))
+def _leading(d: Matrix, rank: int) -> tuple[Matrix, Matrix, Matrix]:
+    """The heaviest `rank` singular triplets of `d`, and some more.
+
+    Of a large matrix all of them take a second, and SDXL has hundreds: there, by a randomised range finder with power
+    iterations (Halko, Martinsson and Tropp 2011, algorithm 4.4). Its triplets are those of `d` within the range that it
+    found, so the energy that they keep is exact, and what they miss is too.
+    """
+    width = rank + _OVERSAMPLING
+    if _WORTH_IT * width > min(d.shape):
+        return np.linalg.svd(d, full_matrices=False)
+    # The same draw each time: an export is a function of its chain.
+    q = np.linalg.qr(d @ np.random.default_rng(0).standard_normal((d.shape[1], width))).Q
+    for _ in range(_POWER_ITERATIONS):
+        q = np.linalg.qr(d @ np.linalg.qr(d.T @ q).Q).Q
+    left, values, right = np.linalg.svd(q.T @ d, full_matrices=False)
+    return q @ left, values, right
+
+
+def _energy(matrix: Matrix) -> float:
+    return float(np.square(matrix).sum())
+
+
+def _cut(energy: float, triplets: tuple[Matrix, Matrix, Matrix], rank: int, like: Factors) -> _Lowered:
+    """The heaviest `rank` triplets as factors of equal norms, in the dimensions of the layer of `like`."""
+    left, values, right = (triplets[0][:, :rank], triplets[1][:rank], triplets[2][:rank])
+    roots = np.sqrt(values)
+    a = (roots[:, None] * right).reshape(-1, *like.a.shape[1:])
+    b = (left * roots).reshape(like.b.shape[0], -1, *like.b.shape[2:])
+    return _Lowered(Factors(a.astype(np.float32), b.astype(np.float32)), energy, _energy(values))
 
 
 def _flat(factor: Array) -> Matrix:

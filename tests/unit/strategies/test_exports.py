@@ -65,6 +65,21 @@ def test_an_export_of_a_lower_rank_is_the_nearest_there_is_and_tells_how_near(ch
         assert float(about["relative_error"]) == pytest.approx(np.sqrt(missed / total), abs=1e-2)
 
 
+@pytest.mark.parametrize("shape", [(300, 260), (200, 400)])
+def test_of_large_matrices_a_search_finds_as_good_a_rank_and_says_exactly_how_near(shape: tuple[int, int]) -> None:
+    adapters = [random_adapter({"to_q": shape}, 16, 1.0, seed) for seed in range(3)]
+    links = [Link(MagnitudeOptions(), to_bytes(adapter, {})) for adapter in adapters]
+    d = replay([ChainLink(MagnitudeOptions(), adapter) for adapter in adapters]).update["to_q"].double().numpy()
+    values = np.linalg.svd(d, compute_uv=False)
+    for rank in (1, 8, 40):
+        data = export_adapter(links, Export(max_rank=rank), {})
+        assert data == export_adapter(links, Export(max_rank=rank), {})
+        error = float(np.linalg.norm(product(load(data), "to_q") - d))
+        assert error <= 1.001 * np.linalg.norm(values[rank:])
+        assert float(metadata(data)["relative_error"]) == pytest.approx(error / np.linalg.norm(d), abs=2e-6)
+        assert float(metadata(data)["energy_captured"]) == pytest.approx(1 - (error / np.linalg.norm(d)) ** 2, abs=2e-6)
+
+
 def metadata(data: bytes) -> dict[str, str]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     about: dict[str, str] = json.loads(header["__metadata__"]["palimpsest"])
