@@ -39,5 +39,5 @@ def score_told(result: EvaluationResult, protocol: EvaluationProtocol) -> str:
 
 
 def figure_text(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash for what is undefined."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A number, zero without a sign; or a dash for what is undefined."""
+    return "–" if value is None else f"{value:z.{digits}f}"

@@ -10,6 +10,8 @@ from app.domain.evaluations import EvaluationProtocol, EvaluationResult
 from worker.evaluation.metrics import FloatArray
 from worker.evaluation.plots.figures import figure_text, save, score_told, version_labels
 
+_ALONE = "Each alone: taught by itself, from the base, with nothing to disturb it: what could be reached."
+_LEAST_RANGE = 0.2
 _LIGHT_TEXT_FROM = 0.6  # of the colour scale; above it black letters are hard to read
 
 
@@ -30,7 +32,9 @@ def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
     _write_numbers(axes, cells, scale)
     for j, concept in enumerate(result.concepts):
         row = next(i for i, version in enumerate(result.versions) if version.version == concept.learned_in)
-        axes.add_patch(Rectangle((j - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="crimson", linewidth=2.2))
+        # Above the line to the isolated row, and whole at the edge of the axes.
+        frame = Rectangle((j - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="crimson", linewidth=2.2)
+        axes.add_patch(frame).set(zorder=3, clip_on=False)
     if result.isolated is not None:
         axes.axhline(height - 1.5, color="black", linewidth=1.5)
     axes.set_xticks(range(width), [concept.name for concept in result.concepts], rotation=20, ha="right")
@@ -42,13 +46,16 @@ def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
     axes.text(0.5, 1.02, f"{told}.\nDarker and higher is better.", transform=axes.transAxes, ha="center", fontsize=8.5)
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("similarity to the references (cosine; higher is better)")
-    figure.text(0.5, -0.04, _how_to_read(result), ha="center", va="top", fontsize=9)
+    figure.text(0.5, -0.06, _how_to_read(result), ha="center", va="top", fontsize=9)
     return save(figure, "png")
 
 
 def _scale(cells: FloatArray) -> Normalize:
     known = cells[~np.isnan(cells)]
-    return Normalize(known.min(), known.max()) if len(known) else Normalize(0, 1)
+    if not len(known):
+        return Normalize(0, 1)
+    # Over a narrow range, colours would make much of what is noise.
+    return Normalize(min(known.min(), known.max() - _LEAST_RANGE), known.max())
 
 
 def _write_numbers(axes: Axes, cells: FloatArray, scale: Normalize) -> None:
@@ -61,9 +68,10 @@ def _write_numbers(axes: Axes, cells: FloatArray, scale: Normalize) -> None:
 def _how_to_read(result: EvaluationResult) -> str:
     found = result.metrics
     lines = [
-        "Read down a column: the red frame is the version that has just learned the concept, and what is paler beneath",
-        "it was forgotten since. Row 0 is the base, which knows none of them: its scores are the floor, not zero.",
-        "Grey: the concept was not learned yet, or cannot be scored.",
+        "Read down a column, and compare within it: each concept has a floor of its own. The red frame is the version",
+        "that has just learned the concept; what is paler beneath it was forgotten since. Row 0 is the base, which",
+        "knows none of them: its scores are the floor, not zero. Grey: not learned yet, or cannot be scored.",
+        *([] if result.isolated is None else [_ALONE]),
         "",
         f"plasticity {figure_text(found.plasticity)} (score when just learned, higher is better)"
         f"   ·   forgetting {figure_text(found.average_forgetting)} (lower is better)",
