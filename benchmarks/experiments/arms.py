@@ -1,17 +1,28 @@
 """The arms of an experiment: ways to learn a concept, by the library's own training, without services."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
 
 from app.domain.base import Value
 from app.domain.base_models import DEFAULT_NEUTRAL_PROMPTS, BaseModelManifest
 from app.domain.jobs import Phase
-from app.domain.strategies import AnyStrategy
+from app.domain.strategies import AnyStrategy, MergeOptions
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept
 from worker.adapters.accumulated import ChainLink
-from worker.models.base import Base
+from worker.adapters.factors import to_bytes
+from worker.adapters.injected import injected
+from worker.adapters.strategy_state import state_to_bytes
+from worker.models.base import Base, Conditioning, LatentDistribution
+from worker.models.projections import adapted_projections, projection_shape
+from worker.strategies.base import fresh_factors
+from worker.training.data import Encoded, encode
+from worker.training.lesson import Lesson
 from worker.training.loop import train
+from worker.training.session import open_session
 from worker.training.task import TrainingTask
 
 
@@ -20,6 +31,15 @@ class Arm(Value):
 
     strategy: AnyStrategy
     training: TrainingOptions
+
+
+class Together(Value):
+    """All concepts learned in one training of one adapter, as nobody can who meets them one after another: a bound.
+
+    `training.steps` are those of the whole: as many as the lessons of a stream have together are equally many.
+    """
+
+    together: TrainingOptions
 
 
 def default_training(manifest: BaseModelManifest) -> TrainingOptions:
@@ -35,6 +55,12 @@ class Learned:
     link: ChainLink
     final_loss: float
     seconds: float
+
+    @property
+    def size(self) -> int:
+        """Bytes that the version keeps: its adapter, and what its strategy keeps beside it."""
+        state = self.link.strategy_state
+        return len(to_bytes(self.link.adapter, {})) + (len(state_to_bytes(state)) if state else 0)
 
 
 class _Unheard:
@@ -59,18 +85,55 @@ def learn(
     chain: tuple[ChainLink, ...] = (),
 ) -> Learned:
     """Teach the concept on top of `chain` (oldest first; empty: the base), as a train job does."""
-    prompt = concept.taught(token).instance_prompt()
-    task = TrainingTask(
+    task = _task(manifest, concept, token, arm, chain)
+    began = time.perf_counter()
+    trained = train(base, task, _Unheard(), None)
+    seconds = time.perf_counter() - began
+    link = ChainLink(arm.strategy, trained.adapter, task.instance_prompt, trained.strategy_state)
+    return Learned(link, trained.final_loss, seconds)
+
+
+def _task(
+    manifest: BaseModelManifest, concept: Concept, token: str, arm: Arm, chain: tuple[ChainLink, ...]
+) -> TrainingTask:
+    return TrainingTask(
         images=concept.training,
-        instance_prompt=prompt,
+        instance_prompt=concept.taught(token).instance_prompt(),
         training=arm.training,
         strategy=arm.strategy,
         chain=chain,
         adapted_modules=arm.training.adapted_modules or manifest.adapted_modules,
         neutral_prompts=manifest.neutral_prompts or DEFAULT_NEUTRAL_PROMPTS,
     )
+
+
+def learn_together(
+    base: Base, manifest: BaseModelManifest, concepts: Sequence[Concept], tokens: Sequence[str], arm: Together
+) -> Learned:
+    """Teach all concepts at once, from the base: each batch is drawn from all their images."""
+    one = Arm(strategy=MergeOptions(), training=arm.together)
+    tasks = [_task(manifest, concept, token, one, ()) for concept, token in zip(concepts, tokens, strict=True)]
     began = time.perf_counter()
-    trained = train(base, task, _Unheard(), None)
-    seconds = time.perf_counter() - began
-    link = ChainLink(arm.strategy, trained.adapter, prompt, trained.strategy_state)
-    return Learned(link, trained.final_loss, seconds)
+    lesson = Lesson(base, _joined([encode(base, task, lambda: None) for task in tasks]))
+    generator = tasks[0].generator()
+    projections = adapted_projections(base.denoiser, tasks[0].adapted_modules)
+    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
+    factors = fresh_factors(shapes, arm.together.rank, generator)
+    with injected(base.denoiser, factors, arm.together.alpha or arm.together.rank) as adapter:
+        session = open_session(adapter, arm.together, generator, {}, base.device)
+        for _ in range(arm.together.steps):
+            loss = lesson.loss(arm.together.batch_size, generator)
+            session.update(loss, arm.together.max_grad_norm)
+        link = ChainLink(one.strategy, adapter.snapshot())
+    return Learned(link, float(loss.detach()), time.perf_counter() - began)
+
+
+def _joined(parts: Sequence[Encoded]) -> Encoded:
+    """The images of all parts, each with the conditioning of its own prompt."""
+    latents = LatentDistribution(
+        torch.cat([part.latents.mean for part in parts]), torch.cat([part.latents.std for part in parts])
+    )
+    told = {
+        name: torch.cat([part.conditioning.tensors[name] for part in parts]) for name in parts[0].conditioning.tensors
+    }
+    return Encoded(latents, Conditioning(told))

@@ -4,27 +4,38 @@ Runs on one stream are paired: the same concepts in the same order, the same ima
 and the same prompts and noises of every picture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from app.domain.base import Value
+from app.domain.concepts import ConceptKind
 from app.domain.strategies import Fold, StrategyOptions
 from app.domain.training import TrainingOptions
-from benchmarks.experiments.arms import Arm, Learned, learn
-from benchmarks.experiments.concepts import Concept, Part, draw_objects
+from benchmarks.experiments.arms import Arm, Learned, Together, learn, learn_together
+from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
+from benchmarks.experiments.first_lessons import shared
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
 from benchmarks.experiments.scoring import Scores, score
-from worker.adapters.accumulated import Update
-from worker.evaluation.metrics import Line
+from worker.adapters.accumulated import ChainLink, Update
+from worker.evaluation.metrics import FloatArray, Line
 from worker.pretraining.data import Pictures
 from worker.strategies.replay import replay
 
-Row = tuple[Scores, ...]
+Row = tuple[Scores | None, ...]
+"""None: a cell that was not drawn."""
+
+
+class Cells(StrEnum):
+    """Which cells of R are drawn: all, or each concept when it is learned and in the end, as most metrics want."""
+
+    ALL = "all"
+    ENDS = "ends"
 
 
 @dataclass(frozen=True)
@@ -49,40 +60,67 @@ def stream_of_objects(pictures: Pictures, part: Part, length: int, seed: int) ->
     return Stream(tuple(draw_objects(pictures, part, length, seed)), seed)
 
 
+def stream_of_styles(pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
+    """Each seed draws an order of the part's sets, and what they are shown by; there are few sets, always the same.
+
+    Raises:
+        ValueError: the part has fewer.
+    """
+    return Stream(tuple(draw_styles(pictures, part, length, seed)), seed)
+
+
+def stream_of(kind: ConceptKind, pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
+    """One of objects or of styles.
+
+    Raises:
+        ValueError: the part has fewer.
+    """
+    make = stream_of_objects if kind is ConceptKind.OBJECT else stream_of_styles
+    return make(pictures, part, length, seed)
+
+
 @dataclass(frozen=True)
 class StreamTrial:
     """A run to do. `arm` None: draw the stream's concepts by the base itself."""
 
     stream: Stream
-    arm: Arm | None
+    arm: Arm | Together | None
+    cells: Cells = Cells.ALL
 
     def key(self, setting: Setting) -> str:
-        return _key(setting, tuple(concept.name for concept in self.stream.concepts), self.stream.seed, self.arm)
+        concepts = tuple(concept.name for concept in self.stream.concepts)
+        return _key(setting, concepts, self.stream.seed, self.arm, self.cells)
 
 
 class StreamRun(Value):
     """A trial that was done.
 
-    `rows` are R's, by picture: in row i, the version that learned concept i on the concepts up to i; of the base, one
-    row on all concepts. `seconds` are those of each training, by the wall, on so many threads.
+    `rows` are R's, by picture: in row i, the version that learned concept i on the concepts up to i; of the base, and
+    of all concepts learned together, one row on all of them. `seconds` are those of each training, by the wall, on so
+    many threads; `version_bytes` the size of what each version keeps.
     """
 
     setting: Setting
     concepts: tuple[str, ...]
     seed: int
-    arm: Arm | None
+    arm: Arm | Together | None
     rows: tuple[Row, ...]
     final_losses: tuple[float, ...]
     seconds: tuple[float, ...]
     threads: int
+    cells: Cells = Cells.ALL
+    version_bytes: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:
-        return _key(self.setting, self.concepts, self.seed, self.arm)
+        return _key(self.setting, self.concepts, self.seed, self.arm, self.cells)
 
 
-def _key(setting: Setting, concepts: tuple[str, ...], seed: int, arm: Arm | None) -> str:
-    return setting.key(*concepts, str(seed), "base" if arm is None else arm.model_dump_json())
+def _key(
+    setting: Setting, concepts: tuple[str, ...], seed: int, arm: Arm | Together | None, cells: Cells = Cells.ALL
+) -> str:
+    taught = "base" if arm is None else arm.model_dump_json()
+    return setting.key(*concepts, str(seed), taught, *([] if cells is Cells.ALL else [cells]))
 
 
 def stream_runs_in(path: Path) -> Results[StreamRun]:
@@ -92,23 +130,20 @@ def stream_runs_in(path: Path) -> Results[StreamRun]:
 
 def perform_stream(laboratory: Laboratory, trial: StreamTrial) -> StreamRun:
     """Teach, and draw and score after each concept; the laboratory's base is the same afterwards."""
-    easel = _Easel(laboratory, trial.stream)
-    learned, rows = [], []
-    if trial.arm is None:
-        rows.append(easel.row({}, range(len(trial.stream.concepts))))
-    else:
-        for lesson, row in _taught(easel, trial.arm):
-            learned.append(lesson)
-            rows.append(row)
+    easel = _Easel(laboratory, trial.stream, trial.cells)
+    made = list(_made(easel, trial.arm))
+    learned = [lesson for lesson, _ in made if lesson is not None]
     return StreamRun(
         setting=laboratory.setting,
         concepts=tuple(concept.name for concept in trial.stream.concepts),
         seed=trial.stream.seed,
         arm=trial.arm,
-        rows=tuple(rows),
+        rows=tuple(row for _, row in made),
         final_losses=tuple(lesson.final_loss for lesson in learned),
         seconds=tuple(round(lesson.seconds, 2) for lesson in learned),
         threads=torch.get_num_threads(),
+        cells=trial.cells,
+        version_bytes=tuple(lesson.size for lesson in learned),
     )
 
 
@@ -118,41 +153,84 @@ class _Easel:
 
     laboratory: Laboratory
     stream: Stream
+    cells: Cells
 
     def token(self, place: int) -> str:
         return self.laboratory.manifest.rare_tokens[place]
 
-    def row(self, update: Update, places: range) -> Row:
-        """What the version that `update` makes of the base draws of the concepts at these places."""
-        return tuple(self._cell(update, place) for place in places)
+    def whole_row(self, update: Update) -> Row:
+        """What the version that `update` makes of the base draws of all concepts."""
+        return tuple(self.cell(update, place) for place in range(len(self.stream.concepts)))
 
-    def _cell(self, update: Update, place: int) -> Scores:
+    def row(self, update: Update, place: int) -> Row:
+        """What the version that has just learned the concept at `place` draws of those up to it."""
+        every = self.cells is Cells.ALL or place == len(self.stream.concepts) - 1
+        return tuple(self.cell(update, earlier) if every or earlier == place else None for earlier in range(place + 1))
+
+    def cell(self, update: Update, place: int) -> Scores:
         concept = self.stream.concepts[place]
         asked = concept.asked(self.token(place), self.laboratory.sizes.pictures)
         return score(self.laboratory.encoders, concept, asked, self.laboratory.draw(update, asked))
 
 
+def _made(easel: _Easel, arm: Arm | Together | None) -> Iterator[tuple[Learned | None, Row]]:
+    """Each row, with the lesson that it comes of: of the base, none."""
+    if arm is None:
+        yield None, easel.whole_row({})
+    elif isinstance(arm, Together):
+        tokens = [easel.token(place) for place in range(len(easel.stream.concepts))]
+        lesson = learn_together(easel.laboratory.base, easel.laboratory.manifest, easel.stream.concepts, tokens, arm)
+        yield lesson, easel.whole_row(replay((lesson.link,)).update)
+    else:
+        yield from _taught(easel, arm)
+
+
 def _taught(easel: _Easel, arm: Arm) -> Iterator[tuple[Learned, Row]]:
     """What each lesson made, with the row of its version."""
-    base, manifest = easel.laboratory.base, easel.laboratory.manifest
-    lessons: list[Learned] = []
-    row: Row = ()
-    for place, concept in enumerate(easel.stream.concepts):
-        chain = tuple(lesson.link for lesson in lessons)
-        lessons.append(learn(base, manifest, concept, easel.token(place), arm, chain))
+    place = f"{easel.laboratory.setting.key()} {easel.stream.concepts[0].name} {easel.stream.seed}"
+    lesson, cell = shared(place, arm, _first(easel, arm))
+    lessons = [lesson]
+    row: Row = (cell,)
+    yield lesson, row
+    for number in range(1, len(easel.stream.concepts)):
+        lessons.append(_lesson(easel, arm, number, tuple(lesson.link for lesson in lessons)))
         if arm.strategy.fold is Fold.CHOOSE:
             # A prompt names one concept, and meets its adapter alone: the earlier pictures are those of before.
-            row += easel.row(replay((lessons[-1].link,)).update, range(place, place + 1))
+            row = (*row, easel.cell(replay((lessons[-1].link,)).update, number))
         else:
-            row = easel.row(replay([lesson.link for lesson in lessons]).update, range(place + 1))
+            row = easel.row(replay([lesson.link for lesson in lessons]).update, number)
         yield lessons[-1], row
 
 
-def line_of(run: StreamRun, base: StreamRun) -> Line:
-    """R of the run, above the base's row on the same stream: what the metrics are computed from."""
-    count, pictures = len(run.concepts), run.setting.sizes.pictures
-    scores = np.full((count + 1, count, pictures), np.nan)
-    for i, row in enumerate((*base.rows, *run.rows)):
-        for j, cell in enumerate(row):
-            scores[i, j] = cell.identity
-    return Line.of_pictures(scores, range(1, count + 1))
+def _first(easel: _Easel, arm: Arm) -> Callable[[], tuple[Learned, Scores]]:
+    def learned() -> tuple[Learned, Scores]:
+        lesson = _lesson(easel, arm, 0, ())
+        return lesson, easel.cell(replay((lesson.link,)).update, 0)
+
+    return learned
+
+
+def _lesson(easel: _Easel, arm: Arm, place: int, chain: tuple[ChainLink, ...]) -> Learned:
+    base, manifest = easel.laboratory.base, easel.laboratory.manifest
+    return learn(base, manifest, easel.stream.concepts[place], easel.token(place), arm, chain)
+
+
+def line_of(run: StreamRun, base: StreamRun, isolated: StreamRun | None = None) -> Line:
+    """R of the run, above the base's row on the same stream: what the metrics are computed from.
+
+    The last row of `isolated`, on the same stream too, is R*.
+    """
+    count = len(run.concepts)
+    scores = np.stack([_pictures(row, base) for row in (*base.rows, *run.rows)])
+    alone = None if isolated is None else _pictures(isolated.rows[-1], base)
+    # What was learned together was learned in the only row there is.
+    return Line.of_pictures(scores, [min(place, len(run.rows)) for place in range(1, count + 1)], alone)
+
+
+def _pictures(row: Row, base: StreamRun) -> FloatArray:
+    """T x P; NaN where no picture was drawn."""
+    scores = np.full((len(base.concepts), base.setting.sizes.pictures), np.nan)
+    for place, cell in enumerate(row):
+        if cell is not None:
+            scores[place] = cell.identity
+    return scores

@@ -51,7 +51,7 @@ def identities(runs: Sequence[StreamRun]) -> tuple[float, ...]:
 
 
 def _last_cells(runs: Sequence[StreamRun]) -> list[Scores]:
-    return [cell for run in runs for cell in run.rows[-1]]
+    return [cell for run in runs for cell in run.rows[-1] if cell is not None]
 
 
 class Difference(Value):

@@ -1,0 +1,1 @@
+"""Who forgets least: the strategies on streams of concepts, paired run by run, with bounds and intervals."""

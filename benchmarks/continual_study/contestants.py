@@ -1,0 +1,91 @@
+"""Who takes part: the paper's four, what is to beat them, the bounds, and a sweep of learning rates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.strategies import (
+    IsolatedOptions,
+    MagnitudeOptions,
+    MergeOptions,
+    NaiveOptions,
+    NullSpaceOptions,
+    OrthogonalBasis,
+    OrthogonalMergeOptions,
+    SelfReplayOptions,
+    StrategyOptions,
+)
+from app.domain.training import TrainingOptions
+from benchmarks.experiments.arms import Arm, Together
+
+Taught = Arm | Together | None
+KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A row of the tables. `make` gives its arm from the training options of a lesson and the number of lessons."""
+
+    name: str
+    make: Callable[[TrainingOptions, int], Taught]
+
+
+def _under(name: str, strategy: StrategyOptions, **changes: object) -> Contestant:
+    def make(training: TrainingOptions, _: int) -> Arm:
+        own = TrainingOptions.model_validate(training.model_dump() | changes)
+        return Arm(strategy=strategy, training=own)
+
+    return Contestant(name, make)
+
+
+def _together(training: TrainingOptions, lessons: int) -> Together:
+    return Together(together=training.model_copy(update={"steps": training.steps * lessons}))
+
+
+# Every option is written out that a result hangs on: the rows stay what they are when a default becomes another one.
+REPLAY = SelfReplayOptions(lam=3.0, mu=0.0, latents_per_concept=6, sampling_steps=10, replay_batch_size=2)
+STRONGER_REPLAY = REPLAY.model_copy(update={"lam": 10.0})
+
+BASE = Contestant("base", lambda _, __: None)
+ISOLATED = _under("isolated", IsolatedOptions())
+JOINT = Contestant("joint training", _together)
+BOUNDS = (BASE, ISOLATED, JOINT)
+
+MERGE = _under("merge", MergeOptions())
+PAPERS_FOUR = (
+    _under("naive", NaiveOptions()),
+    MERGE,
+    _under("orthogonal_merge", OrthogonalMergeOptions(basis=OrthogonalBasis.SPAN)),
+    _under("magnitude", MagnitudeOptions()),
+)
+REFERENCE_STARTS = (
+    _under("orthogonal_merge, reference", OrthogonalMergeOptions(basis=OrthogonalBasis.REFERENCE)),
+    _under(
+        "orthogonal_merge, reference at matched norm",
+        OrthogonalMergeOptions(basis=OrthogonalBasis.REFERENCE, match_norm=True),
+    ),
+)
+CHALLENGER = _under("self_replay, lam 3", REPLAY)
+CANDIDATES = (
+    CHALLENGER,
+    _under("self_replay, lam 10", STRONGER_REPLAY),
+    _under("null_space", NullSpaceOptions()),
+    _under("null_space, keys and values alone", NullSpaceOptions(), adapted_modules=KEYS_AND_VALUES),
+    _under(
+        "null_space, keys and values alone, rank 16, rate 0.004",
+        NullSpaceOptions(),
+        adapted_modules=KEYS_AND_VALUES,
+        rank=16,
+        learning_rate=4e-3,
+    ),
+)
+RATES = (5e-4, 1e-3, 4e-3)
+SWEEP = tuple(
+    _under(f"{name}, rate {rate:g}", strategy, learning_rate=rate)
+    for name, strategy in (("merge", MergeOptions()), ("self_replay, lam 3", REPLAY))
+    for rate in RATES
+)
+
+
+def at_equal_compute(training: TrainingOptions) -> Contestant:
+    """The challenger in about the time of `merge`: a step of it takes 2.4 times as long."""
+    return _under("self_replay, lam 3, at merge's time", REPLAY, steps=max(1, round(training.steps / 2.4)))
