@@ -1,9 +1,14 @@
 """Putting an update on a base and taking it off again."""
 
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.unit.adapters.oracle import random_adapter
 from worker.adapters.accumulated import Update, UpdateMismatchError, added, applied
@@ -86,3 +91,48 @@ def test_a_foreign_update_changes_nothing(name: str, shape: tuple[int, int], mes
     with pytest.raises(UpdateMismatchError, match=message), applied(denoiser, foreign):
         pytest.fail("entered")
     assert weight_of(denoiser, "0") is weight
+
+
+class Allocated(TorchDispatchMode):
+    """Within it: the bytes of all new tensors that are alive, and the most that there were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        known = {part.untyped_storage().data_ptr() for part in args if isinstance(part, torch.Tensor)}
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.untyped_storage().data_ptr() not in known:
+            storage = made.untyped_storage()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._free, storage.nbytes())
+        return made
+
+    def _free(self, size: int) -> None:
+        self.now -= size
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_applied_update_costs_one_more_copy_of_the_adapted_projections(dtype: torch.dtype) -> None:
+    """And what the sum of one projection needs while it is made; nothing stays behind."""
+    width, names = 64, [str(n) for n in range(12)]
+    denoiser = nn.Sequential(*(nn.Linear(width, width) for _ in names)).to(dtype).requires_grad_(False)
+    update = added({}, random_adapter(dict.fromkeys(names, (width, width)), 2, 0.5, seed=1))
+    copy = len(names) * width * width * dtype.itemsize
+    one_sum = 2 * width * width * torch.float32.itemsize
+    with Allocated() as allocated:
+        for _ in range(3):
+            with applied(denoiser, update) as on:
+                assert allocated.now == copy
+                with on.lifted():
+                    assert allocated.now == copy
+            assert allocated.now == 0
+    assert copy <= allocated.peak <= copy + one_sum
