@@ -86,7 +86,7 @@ class Api:
 def _cpu_seconds() -> float:
     """What the stack's processes, all begun by this one, have used so far."""
     times = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
-    return sum(used.user + used.system for used in times)
+    return float(sum(used.user + used.system for used in times))
 
 
 def main(
