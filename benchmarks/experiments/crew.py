@@ -1,12 +1,14 @@
 """Trials done in processes of their own, within a budget of minutes; what they make is kept as they end."""
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -91,9 +93,24 @@ def open_crew(
     setting = Laboratory.load(model, sizes).setting
     job = partial(_in_laboratory, model, sizes, threads, perform)
     # Forked, a process would share torch's thread pool, which does not survive that.
-    executor = ProcessPoolExecutor(processes, get_context("spawn"))
+    executor = ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent)
     with executor, bars() as progress:
         yield Crew(setting, results, executor, job, processes, time.monotonic() + 60 * minutes, progress)
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that spawned it does, however that comes.
+
+    One that is killed tells its pool nothing, whose processes would wait for work for ever.
+    """
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _in_laboratory(
