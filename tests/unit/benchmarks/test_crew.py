@@ -42,6 +42,6 @@ def test_the_processes_of_a_killed_crew_end(tmp_path: Path) -> None:
 def _lives(process: psutil.Process) -> bool:
     """A process that nobody has waited for is none."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
