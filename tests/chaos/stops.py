@@ -1,0 +1,141 @@
+"""Trials of one thing: a worker is stopped in the middle of its job, wakes up past its lease, and changes nothing.
+
+All workers but one are stopped at once, at moments of their own; the one left does their jobs. Then all rows are
+photographed, the sleepers wake up, and once each has noticed that it lost its lease, the rows must be the same.
+"""
+
+import random
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from app.db.session import transaction
+from app.db.tables import Job, ObjectStatus, StoredObject, Table
+from app.domain.jobs import TERMINAL, JobStatus
+from app.services.integrity.check import check
+from app.stack.waiting import Condition, becomes_true
+from tests.acceptance.foreign_client import ForeignClient
+from tests.chaos import audit
+from tests.chaos.checker import ANY_AGE_SECONDS, sweep
+from tests.chaos.fleet import Fleet
+
+_PATIENCE_SECONDS = 180.0
+_LEASE_SECONDS = 2.0
+_STEPS = 60
+_LOST = "the lease was lost; nothing is written"
+_SETTINGS = {
+    "PALIMPSEST_LEASE_SECONDS": str(_LEASE_SECONDS),
+    "PALIMPSEST_HEARTBEAT_SECONDS": "0.3",
+    "PALIMPSEST_CHECKPOINT_INTERVAL_SECONDS": "0.2",
+    "PALIMPSEST_SWEEP_INTERVAL_SECONDS": "0.3",
+    "PALIMPSEST_REWAKE_AFTER_SECONDS": "1",
+    "PALIMPSEST_MAX_FAILURES": "20",
+}
+
+
+@dataclass
+class Trials:
+    """`woken`: workers that woke up past their lease. `void`: stops that came too late, when the job was over."""
+
+    woken: int = 0
+    void: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def stop_trials(home: Path, seed: int, count: int, workers: int = 3) -> Trials:
+    """That many trials, in rounds, on a fleet in an empty folder."""
+    rng, trials = random.Random(seed), Trials()
+    with Fleet(home, workers, _SETTINGS) as fleet:
+        round_of = _Rounds(fleet, rng, trials)
+        while trials.woken < count and trials.void <= count:
+            round_of.one(count - trials.woken)
+        for name in ("api", "sweeper", *fleet.workers):
+            fleet.stop(name)
+        trials.violations += audit.stale_writes(audit.read_changes(fleet.engine), fleet.names)
+        trials.violations += audit.published_twice(fleet.engine)
+        sweep(fleet)
+        trials.violations += map(str, check(fleet.engine, fleet.store, ANY_AGE_SECONDS))
+    return trials
+
+
+@dataclass(frozen=True)
+class _Held:
+    job_id: UUID
+    attempt: int
+    step: int
+
+
+class _Rounds:
+    """A lineage for each job, so that jobs do not wait for each other."""
+
+    def __init__(self, fleet: Fleet, rng: random.Random, trials: Trials) -> None:
+        self._fleet, self._rng, self._trials = fleet, rng, trials
+        admin = ForeignClient(f"http://127.0.0.1:{fleet.api_port}", fleet.admin_key)
+        key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
+        self._client = ForeignClient(f"http://127.0.0.1:{fleet.api_port}", key)
+        self._concept = self._client.concept("dog")
+
+    def one(self, most: int) -> None:
+        """Stop workers that hold a job, all but one and `most` at most; wake them, and compare."""
+        stopped = self._stop(min(most, len(self._fleet.workers) - 1))
+        lost_before = {name: self._fleet.log(name).count(_LOST) for name in stopped}
+        self._wait("the others finish the jobs", self._is_at_rest)
+        overtaken = [name for name, held in stopped.items() if self._attempt(held.job_id) > held.attempt]
+        before = self._rows()
+        for name in stopped:
+            self._fleet.signal(name, signal.SIGCONT)
+        for name in overtaken:
+            self._wait(f"{name} notices", lambda: self._fleet.log(name).count(_LOST) > lost_before[name])  # noqa: B023
+        self._trials.woken += len(overtaken)
+        self._trials.void += len(stopped) - len(overtaken)
+        if (after := self._rows()) != before:
+            changed = [table for table in before if before[table] != after[table]]
+            self._trials.violations.append(f"{overtaken} changed {changed} after they woke up")
+
+    def _stop(self, count: int) -> dict[str, _Held]:
+        """Give each worker something to do, and stop so many in the middle of it; what each of these held."""
+        for _ in self._fleet.workers:
+            lineage = self._client.lineage("merge", rank=2, steps=_STEPS, batch_size=1)
+            self._client.train(lineage, self._concept)
+        stopped: dict[str, _Held] = {}
+        while len(stopped) < count and not self._is_at_rest():
+            for name, held in self._held().items():
+                if name not in stopped and len(stopped) < count and held.step >= self._rng.randrange(_STEPS):
+                    self._fleet.signal(name, signal.SIGSTOP)
+                    stopped[name] = held
+        return stopped
+
+    def _held(self) -> dict[str, _Held]:
+        """The jobs that run, by the slots of their workers."""
+        slots = {self._fleet.worker_name(name): name for name in self._fleet.workers}
+        query = select(Job.worker, Job.id, Job.attempt, Job.step).where(Job.status == JobStatus.RUNNING)
+        with transaction(self._fleet.engine) as session:
+            rows = session.execute(query).all()
+        return {slots[row[0]]: _Held(row[1], row[2], row[3]) for row in rows if row[0] is not None}
+
+    def _attempt(self, job_id: UUID) -> int:
+        with transaction(self._fleet.engine) as session:
+            return session.get_one(Job, job_id).attempt
+
+    def _is_at_rest(self) -> bool:
+        """All jobs are over, and the sweeper has removed what they do not need any more."""
+        unfinished = Job.status.not_in(TERMINAL) | Job.checkpoint_object_id.is_not(None)
+        with transaction(self._fleet.engine) as session:
+            jobs = session.scalar(select(Job.id).where(unfinished).limit(1))
+            dead = session.scalar(select(StoredObject.id).where(StoredObject.status == ObjectStatus.DEAD).limit(1))
+        return jobs is None and dead is None
+
+    def _rows(self) -> dict[str, list[str]]:
+        """Every row of what workers write; no client asks for anything meanwhile, and the sweeper has come to rest."""
+        tables = [table.name for table in Table.metadata.sorted_tables if table.name != "api_keys"]
+        with transaction(self._fleet.engine) as session:
+            return {
+                name: [str(row) for row in session.execute(text(f"SELECT * FROM {name} ORDER BY 1, 2"))]  # noqa: S608
+                for name in tables
+            }
+
+    def _wait(self, what: str, condition: Condition) -> None:
+        assert becomes_true(condition, _PATIENCE_SECONDS), f"not in time: {what}"
