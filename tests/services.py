@@ -18,6 +18,7 @@ from app.stack.signals import StopRequest
 from app.stack.supervisor import Supervisor
 from app.storage import ObjectStore
 
+EMPTY = "template0"
 _TEMPLATE = "migrated"
 _BROKER_DATABASES = 16
 
@@ -31,6 +32,8 @@ def running_services(home: Path) -> Iterator[Addresses]:
         addresses = start_services(without_addresses(Settings(home=home)), home, supervisor)
         _execute(addresses, f"CREATE DATABASE {_TEMPLATE}")
         upgrade(_database_url(addresses, _TEMPLATE))
+        # What a test wrote into it would be in the databases of all later ones.
+        _execute(addresses, f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
         yield addresses
 
 
@@ -40,11 +43,14 @@ def without_addresses(settings: Settings) -> Settings:
 
 
 @contextmanager
-def fresh_settings(addresses: Addresses, home: Path) -> Iterator[Settings]:
-    """Settings with a migrated database, an empty bucket and an empty broker of their own."""
+def fresh_settings(addresses: Addresses, home: Path, template: str = _TEMPLATE) -> Iterator[Settings]:
+    """Settings with a migrated database, an empty bucket and an empty broker of their own.
+
+    With the template `EMPTY` the database has no tables.
+    """
     number = next(_numbers)
     database = f"test_{number}"
-    _execute(addresses, f"CREATE DATABASE {database} TEMPLATE {_TEMPLATE}")
+    _execute(addresses, f"CREATE DATABASE {database} TEMPLATE {template}")
     settings = addresses.applied_to(Settings(home=home)).model_copy(
         update={
             "database_url": _database_url(addresses, database),

@@ -12,31 +12,35 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app.settings import Settings
-from app.stack.addresses import environment
+from app.stack.addresses import Addresses, environment
 from app.stack.ports import free_port
 from app.stack.waiting import http_status
 from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.up import eventually
+from tests.acceptance.up import PATIENCE_SECONDS, eventually
+from tests.services import EMPTY, fresh_settings
 from tests.tiny_pipelines import write_tiny_sd
 
 COMPOSE = Path(__file__).parent.parent.parent / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
 LONG_RUNNING = ("worker-train", "worker-generate", "sweeper")
-PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
-def variables(settings: Settings, tmp_path: Path) -> dict[str, str]:
-    """Those that the compose file sets, with these services' values, and those that the image sets."""
+def variables(services: Addresses, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Those that the compose file sets, with these services' values, and those that the image sets.
+
+    The database is as the image of Postgres makes it: without tables.
+    """
     write_tiny_sd(tmp_path / "bases" / "tiny-sd")
-    here = environment(settings)
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PALIMPSEST_")},
-        **{name: here[name] for name in SERVICES["api"]["environment"]},
-        "PALIMPSEST_HOME": str(tmp_path / "home"),
-        "PALIMPSEST_BASE_MODELS_DIR": str(tmp_path / "bases"),
-    }
+    with fresh_settings(services, tmp_path / "home", EMPTY) as settings:
+        here = environment(settings)
+        yield {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PALIMPSEST_")},
+            **{name: here[name] for name in SERVICES["api"]["environment"]},
+            "PALIMPSEST_HOME": str(tmp_path / "home"),
+            "PALIMPSEST_BASE_MODELS_DIR": str(tmp_path / "bases"),
+            "PALIMPSEST_TORCH_THREADS": "1",
+        }
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.stack.addresses import Addresses
+from app.settings import Settings
 from tests.acceptance.up import PATIENCE_SECONDS, Up, bare, eventually, palimpsest, running, survivors
 
 
@@ -100,10 +100,9 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
     assert survivors(tmp_path / "home") == []
 
 
-def test_given_services_are_used_instead_of_embedded_ones(tmp_path: Path, services: Addresses) -> None:
-    home = tmp_path / "home"
-    database = services.database_url.rsplit("/", 1)[0] + "/migrated"
-    given = {"DATABASE_URL": database, "BROKER_URL": services.broker_url}
+def test_given_services_are_used_instead_of_embedded_ones(tmp_path: Path, settings: Settings) -> None:
+    home = tmp_path / "up"
+    given = {"DATABASE_URL": settings.database_url or "", "BROKER_URL": settings.broker_url or ""}
     with running(home, "--no-worker", variables=given) as up:
         assert set(up.pids()) == {"s3", "api", "sweeper"}
         assert not (home / "postgres").exists()
