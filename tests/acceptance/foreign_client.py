@@ -1,14 +1,16 @@
-"""A client written from the HTTP surface of the design alone: httpx, and nothing of ours."""
+"""A client written from the HTTP surface of the design alone: httpx, and nothing of ours but the patience."""
 
 import io
-import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 from PIL import Image, ImageDraw
 
-PATIENCE_SECONDS = 180.0
-POLL_SECONDS = 0.1
+from app.stack.waiting import becomes_true
+
+PATIENCE_SECONDS = 300.0
+ENDED = ("succeeded", "failed", "canceled")
 
 Json = dict[str, Any]
 
@@ -62,23 +64,25 @@ class ForeignClient:
         """Train a concept to the end; the number of the version."""
         return int(self.wait(self.train(lineage, concept)["id"], "succeeded")["result"]["version"])
 
-    def wait(self, job_id: str, *statuses: str, patience_seconds: float = PATIENCE_SECONDS) -> Json:
+    def wait(self, job_id: str, *statuses: str) -> Json:
         """Poll until the job has one of these statuses."""
-        deadline = time.monotonic() + patience_seconds
-        while (job := self.job(job_id))["status"] not in statuses:
-            assert job["status"] not in ("failed", "canceled"), job
-            assert time.monotonic() < deadline, job
-            time.sleep(POLL_SECONDS)
-        return job
+        return self._poll(job_id, lambda job: job["status"] in statuses)
 
     def wait_for_step(self, job_id: str, step: int) -> Json:
         """Poll until the job has done that many steps."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (job := self.job(job_id))["progress"]["step"] < step:
-            assert job["status"] in ("queued", "running"), job
-            assert time.monotonic() < deadline, job
-            time.sleep(POLL_SECONDS)
-        return job
+        return self._poll(job_id, lambda job: job["progress"]["step"] >= step)
+
+    def _poll(self, job_id: str, is_there: Callable[[Json], bool]) -> Json:
+        """Poll until the job is there, or has ended without ever being it."""
+        jobs: list[Json] = []
+
+        def settled() -> bool:
+            jobs.append(self.job(job_id))
+            return is_there(jobs[-1]) or jobs[-1]["status"] in ENDED
+
+        becomes_true(settled, PATIENCE_SECONDS)
+        assert is_there(jobs[-1]), jobs[-1]
+        return jobs[-1]
 
     def pictures(self, lineage: str, version: int, prompt: str, seed: int = 5) -> list[bytes]:
         """Generate two pictures and download them."""

@@ -33,7 +33,7 @@ def bases(tmp_path: Path) -> Path:
 @contextmanager
 def demo(output: Path, bases: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "demo", "--output", str(output), "--concepts", CONCEPTS, *options]
-    variables = {**os.environ, "PALIMPSEST_BASE_MODELS_DIR": str(bases)}
+    variables = {**os.environ, "PALIMPSEST_BASE_MODELS_DIR": str(bases), "PALIMPSEST_TORCH_THREADS": "1"}
     with subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:  # fmt: skip

@@ -36,7 +36,8 @@ def test_the_first_calls(tmp_path: Path) -> None:
     assert shutil.which("curl"), "the README's commands need curl, which this machine lacks"
     write_base(tmp_path / "bases")
     (tmp_path / "samples").symlink_to(ROOT / "samples")
-    with running(tmp_path / ".palimpsest", variables={"PALIMPSEST_BASE_MODELS_DIR": str(tmp_path / "bases")}) as up:
+    variables = {"PALIMPSEST_BASE_MODELS_DIR": str(tmp_path / "bases"), "PALIMPSEST_TORCH_THREADS": "1"}
+    with running(tmp_path / ".palimpsest", variables=variables) as up:
         script = first_calls().replace("http://127.0.0.1:8000", up.url())
         assert up.url() in script
         done = subprocess.run(

@@ -15,7 +15,7 @@ import psutil
 
 from app.stack.waiting import Condition, becomes_true
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 GIVEN = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL", "PALIMPSEST_HOME", "PALIMPSEST_API_PORT")
 
 

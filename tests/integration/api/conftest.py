@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,8 +14,11 @@ from app.bootstrap import bootstrap
 from app.db.session import make_engine
 from app.main import create_app
 from app.settings import Settings
+from app.stack.waiting import becomes_true
 from tests.integration.api.inputs import write_base_models
 from tests.integration.api.state import Server
+
+PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
@@ -28,13 +30,12 @@ def serving(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
+        becomes_true(lambda: server.started or not thread.is_alive(), PATIENCE_SECONDS)
+        assert server.started, "the server did not start"
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(PATIENCE_SECONDS)
         listener.close()
 
 

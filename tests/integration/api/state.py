@@ -25,7 +25,7 @@ class Server:
     def client(self, key: str | None) -> httpx.Client:
         """A client with that key."""
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def unique(self, prefix: str) -> str:
         """A name that no other test uses."""

@@ -1,6 +1,5 @@
 """Erasing over HTTP: what it would do is told before it starts, and what cannot be done is refused."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,8 @@ from sqlalchemy import delete, select, text, update
 
 from app.db.session import transaction
 from app.db.tables import ErasedVersion, Lineage, Version
+from app.stack.waiting import becomes_true
+from tests.integration.api.conftest import PATIENCE_SECONDS
 from tests.integration.api.inputs import new_concept, new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import publish_pictures, teach
@@ -160,9 +161,9 @@ def _wait_for_a_lock(server: Server) -> None:
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def somebody_waits() -> bool:
         with server.engine.connect() as connection:
-            if connection.execute(waiting).scalar_one():
-                return
-    raise AssertionError("nobody waits")
+            return bool(connection.execute(waiting).scalar_one())
+
+    assert becomes_true(somebody_waits, PATIENCE_SECONDS), "nobody waits"
