@@ -58,8 +58,9 @@ def api(settings: Settings) -> Iterator[tuple[psutil.Process, str]]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    pace = {name: str(getattr(settings, name)) for name in ("requests_per_second", "requests_burst")}
-    return {**environment(settings), **{f"PALIMPSEST_{name.upper()}": value for name, value in pace.items()}}
+    limits = {name: str(getattr(settings, name)) for name in ("requests_per_second", "requests_burst")}
+    limits["quotas"] = settings.quotas.model_dump_json()
+    return {**environment(settings), **{f"PALIMPSEST_{name.upper()}": value for name, value in limits.items()}}
 
 
 def _answers(url: str) -> bool:

@@ -42,12 +42,12 @@ class Names:
         return [self.user_id, self.key_id, self.concept_id, self.lineage_id, *jobs]
 
 
-def own_everything(server: Server, owner: httpx.Client) -> Names:
-    """Makes one of everything."""
-    concept, lineage = new_concept(owner, "rex"), new_lineage(owner)
+def own_everything(server: Server, owner: httpx.Client, name: str = "rex") -> Names:
+    """Makes one of everything; `name` is the concept's."""
+    concept, lineage = new_concept(owner, name), new_lineage(owner)
     train = owner.post(f"/v1/lineages/{lineage}/versions", json={"concept_id": concept}).json()
     teach(server, train, seed=1)
-    generate = owner.post("/v1/generations", json={"lineage_id": lineage, "prompt": "<rex>"}).json()
+    generate = owner.post("/v1/generations", json={"lineage_id": lineage, "prompt": f"<{name}>"}).json()
     publish_pictures(server, generate["id"], 1)
     evaluate = owner.post(f"/v1/lineages/{lineage}/evaluations", json={}).json()
     publish_evaluation(server, evaluate)
