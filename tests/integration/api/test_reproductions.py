@@ -1,36 +1,10 @@
 """Asking for a version to be trained again, over HTTP."""
 
 import httpx
-from sqlalchemy import update
 
-from app.db.session import transaction
-from app.db.tables import Version
-from app.domain.lineages import Machine, Provenance
-from app.domain.strategies import MergeOptions
-from app.domain.training import TrainingOptions
 from tests.integration.api.inputs import new_concept, new_lineage
 from tests.integration.api.state import Server
-from tests.integration.api.worker_side import teach
-
-PROVENANCE = Provenance(
-    base_model="tiny",
-    base_fingerprint="f",
-    parent_adapter_sha256=None,
-    image_sha256s=("a", "b"),
-    instance_prompt="a photo of tok0 dog",
-    strategy=MergeOptions(),
-    training=TrainingOptions(steps=33),
-    adapter_sha256="c",
-    final_loss=0.5,
-    attempts=1,
-    training_seconds=3.0,
-    machine=Machine(device="cpu", torch_threads=1, code_version="1", python_version="3", libraries={}),
-)
-
-
-def _remember(server: Server, provenance: Provenance) -> None:
-    with transaction(server.engine) as session:
-        session.execute(update(Version).where(Version.number == 1).values(provenance=provenance))
+from tests.integration.api.worker_side import PROVENANCE, remember, teach
 
 
 def test_reproducing_is_a_job_while_the_images_are_there(server: Server, client: httpx.Client) -> None:
@@ -40,9 +14,9 @@ def test_reproducing_is_a_job_while_the_images_are_there(server: Server, client:
     assert client.post(route.format(0)).status_code == 409
     assert client.post(route.format(2)).status_code == 404
     assert client.post(route.format(1)).status_code == 409, "nothing is remembered of it"
-    _remember(server, PROVENANCE.model_copy(update={"residual": True}))
+    remember(server, PROVENANCE.model_copy(update={"residual": True}))
     assert client.post(route.format(1)).status_code == 409, "it was trained on top of another parent"
-    _remember(server, PROVENANCE)
+    remember(server, PROVENANCE)
     headers = {"Idempotency-Key": "again"}
     answers = [client.post(route.format(1), headers=headers) for _ in range(2)]
     job = answers[0].json()

@@ -13,7 +13,9 @@ from app.db.session import transaction
 from app.db.tables import GenerationImage, Job, Lineage, ObjectStatus, StoredObject, Version
 from app.domain.evaluations import EvaluationFileName, EvaluationResult
 from app.domain.jobs import GenerateParams, JobStatus, Phase, TrainParams, TrainResult
-from app.domain.lineages import VersionStatus
+from app.domain.lineages import Machine, Provenance, VersionStatus
+from app.domain.strategies import MergeOptions
+from app.domain.training import TrainingOptions
 from app.storage import ObjectStore, describe_object
 from tests.integration.api.inputs import image
 from tests.integration.api.state import Server
@@ -63,6 +65,22 @@ EVALUATION_RESULT: dict[str, Any] = {
     "seconds": 12.5,
 }
 """What a worker may have found of a lineage with one version."""
+
+PROVENANCE = Provenance(
+    base_model="tiny",
+    base_fingerprint="f",
+    parent_adapter_sha256=None,
+    image_sha256s=("a", "b"),
+    instance_prompt="a photo of tok0 dog",
+    strategy=MergeOptions(),
+    training=TrainingOptions(steps=33),
+    adapter_sha256="c",
+    final_loss=0.5,
+    attempts=1,
+    training_seconds=3.0,
+    machine=Machine(device="cpu", torch_threads=1, code_version="1", python_version="3", libraries={}),
+)
+"""What a worker may have written down of a training."""
 
 Factors = dict[str, NDArray[np.float32]]
 
@@ -127,6 +145,12 @@ def publish_version(server: Server, job_id: str, data: bytes) -> int:
         job.status = JobStatus.SUCCEEDED
         job.result = TrainResult(lineage_id=lineage.id, version=version.number)
         return version.number
+
+
+def remember(server: Server, provenance: Provenance) -> None:
+    """A worker wrote this down of every lineage's version 1."""
+    with transaction(server.engine) as session:
+        session.execute(update(Version).where(Version.number == 1).values(provenance=provenance))
 
 
 def publish_pictures(server: Server, job_id: str, count: int) -> list[bytes]:
