@@ -15,6 +15,7 @@ from app.api.front import REQUEST_ID, FrontMiddleware
 from app.api.routers import (
     catalog,
     concepts,
+    deletions,
     erasures,
     evaluations,
     generations,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         erasures,
         generations,
         evaluations,
+        deletions,
         jobs,
         catalog,
         users,

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     rewake_after_seconds: float = 15.0
     stray_object_age_seconds: float = 3600.0
     list_bucket_interval_seconds: float = 600.0
+    generation_retention_days: float | None = Field(
+        None, gt=0, description="Pictures go so long after their job has ended; not set: they are kept."
+    )
+    checkpoint_retention_days: float | None = Field(
+        None, gt=0, description="A job that has waited so long for a worker begins anew; not set: never."
+    )
     max_failures: int = 5
     retry_backoff_seconds: float = 10.0
 

@@ -30,6 +30,7 @@ class WorkerObjects:
             StorageError: S3 failed.
         """
         row = describe_object(self._user_id, kind, data, content_type)
+        row.job_id = self._claim.job_id
         with transaction(self._engine) as session:
             if session.scalar(select(Job.id).where(self._claim.fence()).with_for_update(read=True)) is None:
                 raise LeaseLostError("The lease was lost before an object was written.")

@@ -22,7 +22,8 @@ from app.queue import WakeUps
 from app.settings import Settings, get_settings
 from app.stack.addresses import resolve
 from app.storage import ObjectStore
-from worker import collection
+from worker import collection, retention
+from worker.purging import purge_tombstones
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,9 @@ class Sweeper:
     def collect(self) -> None:
         """Remove what is deleted; the bucket is listed for strays only now and then."""
         with transaction(self._engine) as session:
-            collection.purge_tombstones(session)
+            retention.expire(session, self._settings)
+        with transaction(self._engine) as session:
+            purge_tombstones(session)
         with transaction(self._engine) as session:
             collection.drop_finished_checkpoints(session)
             collection.drop_old_idempotency_keys(session)

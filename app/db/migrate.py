@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
+import app.db.deletion_tables
 import app.db.evaluation_tables  # noqa: F401 - so that the metadata has every table
 import migrations
 from app.db.session import make_engine

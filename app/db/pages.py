@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.deletion_tables import Deletion
 from app.db.evaluation_tables import Evaluation
 from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User, Version
 from app.domain.errors import Fault, InvalidInputError
@@ -19,7 +20,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 Ts = TypeVarTuple("Ts")
 
-E = TypeVar("E", ApiKey, Concept, Evaluation, Generation, Job, Lineage, User, Version)
+E = TypeVar("E", ApiKey, Concept, Deletion, Evaluation, Generation, Job, Lineage, User, Version)
 
 
 @dataclass(frozen=True)

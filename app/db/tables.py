@@ -100,7 +100,11 @@ class StoredObject(Identified, Table):
     """One object in S3: written once under its key, its hash checked on each read."""
 
     __tablename__ = "objects"
-    __table_args__ = (Index("objects_uncollected", "status", "created_at", postgresql_where=text("status <> 'live'")),)
+    __table_args__ = (
+        Index("objects_uncollected", "status", "created_at", postgresql_where=text("status <> 'live'")),
+        Index("objects_of_deletion", "deletion_id", postgresql_where=text("deletion_id IS NOT NULL")),
+        Index("objects_unpublished", "job_id", postgresql_where=text("status = 'pending'")),
+    )
 
     user_id: Mapped[UUID] = mapped_column(index=True)  # no foreign key: the row outlives its user until collected
     kind: Mapped[str]
@@ -109,6 +113,9 @@ class StoredObject(Identified, Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     content_type: Mapped[str]
     status: Mapped[ObjectStatus] = mapped_column(default=ObjectStatus.PENDING)
+    # No foreign keys: the job that put it and the report of its deletion may go first.
+    job_id: Mapped[UUID | None] = mapped_column(default=None)
+    deletion_id: Mapped[UUID | None] = mapped_column(default=None)
 
 
 class Concept(Identified, Tombstoned, Table):

@@ -13,9 +13,11 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import concept_images, concepts_of
 from app.db.tables import Concept, ConceptImage, Job, StoredObject
 from app.domain.concepts import ConceptKind
+from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.quotas import Quota
 from app.services.context import Work
+from app.services.deletions import note_deletion
 from app.services.images import ImageLimits, Picture, Upload, read_picture
 from app.services.jobs import request_cancel
 from app.services.objects import make_live, stored
@@ -155,4 +157,5 @@ async def delete_concept(session: AsyncSession, user_id: UUID, concept_id: UUID)
     )
     if deleted is None:
         raise NotFoundError(f"There is no concept {concept_id}.")
+    note_deletion(session, user_id, DeletedKind.CONCEPT, concept_id)
     await request_cancel(session, Job.user_id == user_id, Job.params["concept_id"].as_string() == str(concept_id))

@@ -12,10 +12,12 @@ from app.db.evaluation_tables import Evaluation, EvaluationFile
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import UNFINISHED, ancestry
 from app.db.tables import BaseModelRow, Job, StoredObject
+from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationFileName, EvaluationOptions, EvaluationResult
 from app.domain.jobs import JobKind
 from app.services.context import Work
+from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage
 from app.services.submission import submit_job
@@ -125,7 +127,13 @@ async def delete_evaluation(session: AsyncSession, user_id: UUID, evaluation_id:
     details = await get_evaluation(session, user_id, evaluation_id)
     if details.job.kind is JobKind.TRAIN and details.job.status in UNFINISHED:
         raise ConflictError(f"A promotion gate waits for it: cancel the train job {details.job.id} instead.")
-    await session.execute(
-        update(Evaluation).where(Evaluation.id == evaluation_id).values(deleted_at=func.clock_timestamp())
+    deleted = await session.scalar(
+        update(Evaluation)
+        .where(Evaluation.id == evaluation_id, Evaluation.deleted_at.is_(None))
+        .values(deleted_at=func.clock_timestamp())
+        .returning(Evaluation.id)
     )
+    if deleted is None:  # Somebody else was faster.
+        raise NotFoundError(f"There is no evaluation {evaluation_id}.")
+    note_deletion(session, user_id, DeletedKind.EVALUATION, evaluation_id)
     await request_cancel(session, Job.id == details.job.id)

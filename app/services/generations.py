@@ -12,10 +12,12 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, draws, generation_images, generations_of
 from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
 from app.domain.concepts import TaughtConcept, resolve_prompt
+from app.domain.deletions import DeletedKind
 from app.domain.errors import Fault, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind
 from app.domain.seeds import MAX_SEED
 from app.services.context import Work
+from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage
 from app.services.submission import submit_job
@@ -142,7 +144,13 @@ async def delete_generation(session: AsyncSession, user_id: UUID, generation_id:
         NotFoundError: the user has no such generation.
     """
     await get_generation(session, user_id, generation_id)
-    await session.execute(
-        update(Generation).where(Generation.id == generation_id).values(deleted_at=func.clock_timestamp())
+    deleted = await session.scalar(
+        update(Generation)
+        .where(Generation.id == generation_id, Generation.deleted_at.is_(None))
+        .values(deleted_at=func.clock_timestamp())
+        .returning(Generation.id)
     )
+    if deleted is None:  # Somebody else was faster.
+        raise NotFoundError(f"There is no generation {generation_id}.")
+    note_deletion(session, user_id, DeletedKind.GENERATION, generation_id)
     await request_cancel(session, draws(generation_id))

@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import lineages_of
 from app.db.tables import BaseModelRow, Job, Lineage, Version
+from app.domain.deletions import DeletedKind
 from app.domain.errors import Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import VersionStatus
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
+from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
 
 HeadedLineage = Row[Lineage, int, int | None]
@@ -136,4 +138,5 @@ async def delete_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID)
     )
     if deleted is None:
         raise NotFoundError(f"There is no lineage {lineage_id}.")
+    note_deletion(session, user_id, DeletedKind.LINEAGE, lineage_id)
     await request_cancel(session, Job.lineage_id == lineage_id)

@@ -6,12 +6,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.evaluation_tables import Evaluation
 from app.db.pages import Page, Window, fetch_page
 from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User
+from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.keys import KeyScope, hash_key, new_key
 from app.domain.quotas import QuotaOverrides
 from app.services.access import Identity, insist_on_scope
+from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
 
 
@@ -49,8 +52,8 @@ async def override_quotas(session: AsyncSession, user_id: UUID, overrides: Quota
     user.quotas = overrides
 
 
-async def delete_user(session: AsyncSession, user_id: UUID) -> None:
-    """Hide the user and everything that is theirs; the sweeper purges it.
+async def delete_user(session: AsyncSession, admin_id: UUID, user_id: UUID) -> None:
+    """Hide the user and everything that is theirs; the sweeper purges it, and the report is the admin's.
 
     Raises:
         NotFoundError: there is no such user.
@@ -61,8 +64,9 @@ async def delete_user(session: AsyncSession, user_id: UUID) -> None:
     )
     if deleted is None:
         raise NotFoundError(f"There is no user {user_id}.")
+    note_deletion(session, admin_id, DeletedKind.USER, user_id)
     # Lineages first: a worker that publishes locks its lineage before anything else.
-    for table in (Lineage, Concept, Generation):
+    for table in (Lineage, Concept, Generation, Evaluation):
         await session.execute(
             update(table).where(table.user_id == user_id, table.deleted_at.is_(None)).values(deleted_at=now)
         )

@@ -59,10 +59,10 @@ async def override_quotas(user_id: UUID, body: QuotaOverridesBody, admin: Admin,
 
 @router.delete("/users/{user_id}", status_code=204, responses=REMOVE | ADMIN | problems(409))
 async def delete_user(user_id: UUID, admin: Admin, work: Transaction) -> None:
-    """Delete a user with all that is theirs (admins only)."""
+    """Delete a user with all that is theirs (admins only). `GET /v1/deletions/{user_id}` tells you what is gone."""
     if user_id == admin.id:
         raise ConflictError("An admin cannot delete themselves; another one can.")
-    await users.delete_user(work.session, user_id)
+    await users.delete_user(work.session, admin.id, user_id)
 
 
 @router.post("/keys", status_code=201, response_model=CreatedKeyBody, responses=WRITE)

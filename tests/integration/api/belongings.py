@@ -22,6 +22,7 @@ class Names:
     job_id: str
     generation_id: str
     evaluation_id: str
+    deletion_id: str
     number: str = "1"
     position: str = "0"
     file: str = "heatmap.png"
@@ -30,7 +31,7 @@ class Names:
     @classmethod
     def unheard_of(cls) -> "Names":
         """Ids that nobody has."""
-        return cls(*(str(uuid4()) for _ in range(7)))
+        return cls(*(str(uuid4()) for _ in range(8)))
 
     def path(self, template: str) -> str:
         """A route's path with these names in it."""
@@ -38,7 +39,7 @@ class Names:
 
     def ids(self) -> list[str]:
         """Everything that nobody else may ever see."""
-        jobs = [self.job_id, self.generation_id, self.evaluation_id]
+        jobs = [self.job_id, self.generation_id, self.evaluation_id, self.deletion_id]
         return [self.user_id, self.key_id, self.concept_id, self.lineage_id, *jobs]
 
 
@@ -51,6 +52,8 @@ def own_everything(server: Server, owner: httpx.Client, name: str = "rex") -> Na
     publish_pictures(server, generate["id"], 1)
     evaluate = owner.post(f"/v1/lineages/{lineage}/evaluations", json={}).json()
     publish_evaluation(server, evaluate)
+    deleted = new_lineage(owner)
+    owner.delete(f"/v1/lineages/{deleted}")
     key = owner.post("/v1/keys", json={"name": "spare"}).json()["id"]
     user = owner.get("/v1/me").json()["user"]["id"]
     return Names(
@@ -61,6 +64,7 @@ def own_everything(server: Server, owner: httpx.Client, name: str = "rex") -> Na
         train["id"],
         generate["result"]["generation_id"],
         evaluate["result"]["evaluation_id"],
+        deleted,
     )
 
 

@@ -53,6 +53,8 @@ PROMISED = [
     "get /v1/evaluations/{evaluation_id}.csv",
     "get /v1/evaluations/{evaluation_id}/{file}",
     "delete /v1/evaluations/{evaluation_id}",
+    "get /v1/deletions",
+    "get /v1/deletions/{deletion_id}",
     "get /v1/jobs",
     "get /v1/jobs/{job_id}",
     "post /v1/jobs/{job_id}/cancel",

@@ -81,6 +81,8 @@ ROUTES: dict[str, Route] = {
     "get /v1/evaluations/{evaluation_id}.csv": OWNER,
     "get /v1/evaluations/{evaluation_id}/{file}": OWNER,
     "delete /v1/evaluations/{evaluation_id}": OWNER,
+    "get /v1/deletions": EACH,
+    "get /v1/deletions/{deletion_id}": OWNER,
     "get /v1/jobs": EACH,
     "get /v1/jobs/{job_id}": OWNER,
     "post /v1/jobs/{job_id}/cancel": OWNER,
