@@ -20,7 +20,7 @@ from worker.adapters.accumulated import ChainLink
 from worker.chain import StoredLink, links_of
 from worker.context import JobContext
 from worker.erasing import Drafts, Family, lock, look, replace_versions
-from worker.lease import CanceledError
+from worker.lease import lock_uncanceled
 from worker.objects import make_live
 from worker.teaching import Learned, Lesson, learn
 from worker.train_hooks import TrainHooks
@@ -130,8 +130,7 @@ def _publish(context: JobContext, params: EraseParams) -> bool:
         if _lacking(family, drafts, params):
             return False
         context.lease.enter(Phase.PUBLISHING)
-        if leases.lock(session, context.lease.claim).cancel_requested:
-            raise CanceledError("The job was canceled at the user's request.")
+        lock_uncanceled(session, context.lease.claim)
         result = replace_versions(session, context.job, params, family, drafts)
         total = sum(_steps(family.versions[version_id]) for version_id in family.affected.anew)
         steps = (total if params.mode is EraseMode.RETRAIN else 0) or 1

@@ -5,6 +5,7 @@ from app.db.session import transaction
 from app.domain.jobs import EvaluateParams, JobStatus
 from worker import evaluation_run
 from worker.context import JobContext
+from worker.lease import lock_uncanceled
 
 
 def run(context: JobContext, params: EvaluateParams) -> None:
@@ -14,4 +15,5 @@ def run(context: JobContext, params: EvaluateParams) -> None:
     with transaction(context.engine) as session:
         leases.lock_lineage(session, context.job.lineage_id)
         evaluation_run.publish(session, carried_out)
+        lock_uncanceled(session, context.lease.claim)
         leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None, step=steps, total_steps=steps)

@@ -15,6 +15,7 @@ from worker.chain import accumulated_update
 from worker.context import JobContext
 from worker.generation.png import to_png
 from worker.generation.sampling import GenerationRequest, generate
+from worker.lease import lock_uncanceled
 from worker.objects import make_live
 from worker.pace import Pace
 
@@ -96,6 +97,7 @@ def _publish(session: Session, context: JobContext, generation: Generation, rows
     query = select(Generation.id).where(Generation.id == generation.id, Generation.deleted_at.is_(None))
     if session.scalar(query.with_for_update()) is None:
         raise DeletedError("The generation has been deleted.")
+    lock_uncanceled(session, context.lease.claim)
     session.add_all(
         GenerationImage(generation_id=generation.id, position=position, object_id=row.id)
         for position, row in enumerate(rows)

@@ -14,8 +14,9 @@ from types import TracebackType
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from app.db.leases import Claim, LeaseLostError, Progress, renew
+from app.db.leases import Claim, LeaseLostError, Progress, lock, renew
 from app.db.session import transaction
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import Phase
@@ -44,6 +45,21 @@ class CanceledError(PalimpsestError):
     """The job was canceled."""
 
     slug = "canceled"
+
+
+def lock_uncanceled(session: Session, claim: Claim) -> None:
+    """Lock the job's row before something is published: whoever canceled it is never answered by a success.
+
+    Raises:
+        CanceledError: the user canceled the job, whether or not a heartbeat has told so.
+        LeaseLostError: this attempt no longer holds the job.
+    """
+    if lock(session, claim).cancel_requested:
+        raise _canceled()
+
+
+def _canceled() -> CanceledError:
+    return CanceledError("The job was canceled at the user's request.")
 
 
 class Lease:
@@ -107,7 +123,7 @@ class Lease:
         if self._lost or time.monotonic() > self._deadline:
             raise LeaseLostError("The lease was not renewed in time.")
         if self._cancel_requested:
-            raise CanceledError("The job was canceled at the user's request.")
+            raise _canceled()
 
     def _beat(self) -> None:
         while not self._over.wait(self._settings.heartbeat_seconds):

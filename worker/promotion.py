@@ -13,7 +13,7 @@ from worker import evaluation_run
 from worker.context import JobContext
 from worker.evaluation.gate import judge_gate
 from worker.evaluation_requests import figures_of
-from worker.lease import CanceledError
+from worker.lease import lock_uncanceled
 
 
 def waiting(context: JobContext) -> TrainResult | None:
@@ -33,8 +33,7 @@ def decide(context: JobContext, params: TrainParams, published: TrainResult) -> 
     with transaction(context.engine) as session:
         lineage = leases.lock_lineage(session, context.job.lineage_id)
         evaluation_run.publish(session, carried_out)
-        if leases.lock(session, context.lease.claim).cancel_requested:
-            raise CanceledError("The job was canceled at the user's request.")
+        lock_uncanceled(session, context.lease.claim)
         version = session.get_one(Version, carried_out.evaluation.version_id)
         gate = lineage.evaluation.gate
         verdict = None if gate is None else judge_gate(gate, carried_out.result)

@@ -15,7 +15,7 @@ from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 from worker.context import JobContext, ParentGoneError
 from worker.evaluation_requests import ask_for_evaluation, figures_of
-from worker.lease import CanceledError
+from worker.lease import lock_uncanceled
 from worker.objects import make_live
 
 
@@ -45,8 +45,7 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     """
     job = context.job
     lineage = leases.lock_lineage(session, job.lineage_id)
-    if leases.lock(session, context.lease.claim).cancel_requested:
-        raise CanceledError("The job was canceled at the user's request.")
+    lock_uncanceled(session, context.lease.claim)
     # Locked, so that nobody erases it before the commit.
     parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
     if session.scalar(parent) is None:

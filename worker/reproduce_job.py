@@ -13,7 +13,7 @@ from app.domain.lineages import Provenance
 from worker.adapters.factors import Adapter, from_bytes, to_bytes
 from worker.chain import load_chain
 from worker.context import JobContext
-from worker.lease import CanceledError
+from worker.lease import lock_uncanceled
 from worker.models.device import with_threads
 from worker.provenance import describe_machine
 from worker.teaching import load_images, train_resumably
@@ -85,8 +85,7 @@ def _finish(context: JobContext, recorded: _Recorded, result: ReproduceResult) -
     steps = recorded.provenance.training.steps
     claim, succeeded = context.lease.claim, JobStatus.SUCCEEDED
     with transaction(context.engine) as session:
-        if leases.lock(session, claim).cancel_requested:
-            raise CanceledError("The job was canceled at the user's request.")
+        lock_uncanceled(session, claim)
         leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps)
 
 
