@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit integration acceptance fuzz audit pretrain clean
+.PHONY: demo test check unit integration acceptance chaos-short chaos fuzz audit pretrain clean
 
 demo: .venv/installed
 	$(BIN)/python -m demo
@@ -23,6 +23,14 @@ check: .venv/installed
 
 unit integration acceptance: .venv/installed
 	$(PYTEST) tests/$@
+
+# The short run of the chaos harness, which `make test` contains; and the long one: half an hour and more.
+chaos-short: .venv/installed
+	$(BIN)/pytest tests/chaos
+
+chaos: .venv/installed
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.stops
 
 # Some 10,000 generated requests against every route; five minutes on two quiet cores.
 fuzz: .venv/installed

@@ -6,6 +6,8 @@ photographed, the sleepers wake up, and once each has noticed that it lost its l
 
 import random
 import signal
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -22,14 +24,15 @@ from tests.chaos import audit
 from tests.chaos.checker import ANY_AGE_SECONDS, sweep
 from tests.chaos.fleet import Fleet
 
+_SEED = 20_261_125
 _PATIENCE_SECONDS = 180.0
-_LEASE_SECONDS = 2.0
-_STEPS = 60
+_LEASE_SECONDS = 4.0
+_STEPS = 24
 _LOST = "the lease was lost; nothing is written"
 _SETTINGS = {
     "PALIMPSEST_LEASE_SECONDS": str(_LEASE_SECONDS),
-    "PALIMPSEST_HEARTBEAT_SECONDS": "0.3",
-    "PALIMPSEST_CHECKPOINT_INTERVAL_SECONDS": "0.2",
+    "PALIMPSEST_HEARTBEAT_SECONDS": "0.5",
+    "PALIMPSEST_CHECKPOINT_INTERVAL_SECONDS": "0.5",
     "PALIMPSEST_SWEEP_INTERVAL_SECONDS": "0.3",
     "PALIMPSEST_REWAKE_AFTER_SECONDS": "1",
     "PALIMPSEST_MAX_FAILURES": "20",
@@ -52,6 +55,8 @@ def stop_trials(home: Path, seed: int, count: int, workers: int = 3) -> Trials:
         round_of = _Rounds(fleet, rng, trials)
         while trials.woken < count and trials.void <= count:
             round_of.one(count - trials.woken)
+            sys.stdout.write(f"{trials.woken} woken, {trials.void} void, {len(trials.violations)} violations\n")
+            sys.stdout.flush()
         for name in ("api", "sweeper", *fleet.workers):
             fleet.stop(name)
         trials.violations += audit.stale_writes(audit.read_changes(fleet.engine), fleet.names)
@@ -139,3 +144,18 @@ class _Rounds:
 
     def _wait(self, what: str, condition: Condition) -> None:
         assert becomes_true(condition, _PATIENCE_SECONDS), f"not in time: {what}"
+
+
+def main() -> int:
+    """The long version: `python -m tests.chaos.stops [count]`; the exit status is 1 if anything was changed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    with tempfile.TemporaryDirectory(prefix="palimpsest-stops-") as folder:
+        trials = stop_trials(Path(folder) / "home", seed=_SEED, count=count, workers=5)
+    sys.stdout.write(f"seed {_SEED}: {trials.woken} workers woke up past their lease, {trials.void} stops void\n")
+    sys.stdout.writelines(f"{line}\n" for line in trials.violations)
+    sys.stdout.write(f"{len(trials.violations)} violations\n")
+    return 1 if trials.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
