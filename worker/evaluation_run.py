@@ -6,6 +6,7 @@ from functools import cache
 from uuid import UUID
 
 import torch
+from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,15 +15,12 @@ from app.db.session import transaction
 from app.db.tables import Concept, StoredObject
 from app.domain.concepts import ConceptKind
 from app.domain.errors import DeletedError
-from app.domain.evaluations import EvaluationFileName, EvaluationResult
+from app.domain.evaluations import EvaluationFileName, EvaluationProtocol, EvaluationResult
 from app.domain.jobs import Phase
 from worker.context import JobContext
 from worker.evaluation.encoders.base import Encoder
 from worker.evaluation.encoders.registry import load_encoder
-from worker.evaluation.evaluate import evaluate
-from worker.evaluation.plots.curve import curve
-from worker.evaluation.plots.heatmap import heatmap
-from worker.evaluation.plots.sheet import sheet
+from worker.evaluation.evaluate import Evaluated, evaluate
 from worker.evaluation_hooks import JobEvaluationHooks
 from worker.evaluation_inputs import make_task
 from worker.objects import make_live
@@ -55,8 +53,7 @@ def carry_out(context: JobContext, evaluation_id: UUID) -> CarriedOut:
     hooks.begin(task.total_steps())
     encoders = {kind: _encoder(evaluation.protocol.encoders.of(kind), base.device) for kind in ConceptKind}
     evaluated = evaluate(base, task, encoders, hooks)
-    references = [column.references for column in task.columns]
-    figures = _figures(evaluation, evaluated.result) | _named(sheet(evaluated.result, references, evaluated.tiles))
+    figures = _figures(evaluation.protocol, evaluated, [column.references for column in task.columns])
     context.lease.enter(Phase.PUBLISHING)
     return CarriedOut(evaluation, evaluated.result, _stored(context, figures), task.total_steps())
 
@@ -67,16 +64,22 @@ def _encoder(name: str, device: torch.device) -> Encoder:
     return load_encoder(name, device)
 
 
-def _figures(evaluation: Evaluation, result: EvaluationResult) -> dict[EvaluationFileName, bytes]:
-    return {
-        EvaluationFileName.HEATMAP_PNG: heatmap(result, evaluation.protocol),
-        EvaluationFileName.CURVE_PNG: curve(result, evaluation.protocol, "png"),
-        EvaluationFileName.CURVE_SVG: curve(result, evaluation.protocol, "svg"),
+def _figures(
+    protocol: EvaluationProtocol, evaluated: Evaluated, references: Sequence[Sequence[Image.Image]]
+) -> dict[EvaluationFileName, bytes]:
+    # Matplotlib is slow to import, and most workers draw no figure for long.
+    from worker.evaluation.plots.curve import curve
+    from worker.evaluation.plots.heatmap import heatmap
+    from worker.evaluation.plots.sheet import sheet
+
+    result = evaluated.result
+    figures = {
+        EvaluationFileName.HEATMAP_PNG: heatmap(result, protocol),
+        EvaluationFileName.CURVE_PNG: curve(result, protocol, "png"),
+        EvaluationFileName.CURVE_SVG: curve(result, protocol, "svg"),
     }
-
-
-def _named(sheets: Mapping[str, bytes]) -> dict[EvaluationFileName, bytes]:
-    return {EvaluationFileName(f"sheet.{image_format}"): data for image_format, data in sheets.items()}
+    sheets = sheet(result, references, evaluated.tiles)
+    return figures | {EvaluationFileName(f"sheet.{image_format}"): data for image_format, data in sheets.items()}
 
 
 def _stored(context: JobContext, figures: Mapping[EvaluationFileName, bytes]) -> dict[EvaluationFileName, StoredObject]:
