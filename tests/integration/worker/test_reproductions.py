@@ -13,6 +13,7 @@ from app.domain.strategies import MagnitudeOptions, NaiveOptions, SelfReplayOpti
 from tests.integration.worker.test_collection import delete_all, sweep
 from tests.integration.worker.test_outcomes import steps_of
 from tests.integration.worker.world import KINDS, World
+from worker.models.device import with_threads
 
 SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2)
 
@@ -41,8 +42,9 @@ def test_each_version_comes_out_the_same(world: World, strategy: StrategyOptions
     objects = world.objects(ObjectStatus.LIVE)
     jobs = [world.reproduce(lineage_id, number) for number in (1, 2)]
     # Another count of threads is this worker's own business: the recorded one is used.
-    torch.set_num_threads(2)
-    world.runner().run_until_idle(KINDS)
+    with with_threads(2):
+        world.runner(torch_threads=2).run_until_idle(KINDS)
+        assert torch.get_num_threads() == 2
     for number, job_id in enumerate(jobs, start=1):
         result = _reproduced(world, job_id)
         assert (result.version, result.reproduced, result.max_abs_difference) == (number, True, 0.0)
