@@ -11,9 +11,12 @@ from sqlalchemy import select, text
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.jobs import JobStatus
+from app.stack.waiting import becomes_true
 from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Mood
 from tests.chaos.recovery import Recoveries
+
+_PATIENCE_SECONDS = 5.0
 
 
 class FaultKind(StrEnum):
@@ -144,9 +147,14 @@ class Faults:
         return None
 
     def _victim(self) -> str:
-        """A worker that holds a job, if any does; none that is stopped already."""
-        awake = [name for name in self._fleet.workers if name not in self._stopped]
+        """A worker that holds a job, if any comes to hold one soon; none that is stopped already."""
+        becomes_true(lambda: bool(self._busy()), _PATIENCE_SECONDS)
+        return self._rng.choice(self._busy() or self._awake())
+
+    def _busy(self) -> list[str]:
         with transaction(self._fleet.engine) as session:
             held = set(session.scalars(select(Job.worker).where(Job.status == JobStatus.RUNNING)))
-        busy = [name for name in awake if self._fleet.worker_name(name) in held]
-        return self._rng.choice(busy or awake)
+        return [name for name in self._awake() if self._fleet.worker_name(name) in held]
+
+    def _awake(self) -> list[str]:
+        return [name for name in self._fleet.workers if name not in self._stopped]

@@ -93,6 +93,9 @@ def _torment(plan: Plan, fleet: Fleet, users: Sequence[User], recoveries: Recove
             kind = ahead.pop(0)
             struck.append(kind)
             accepted = sum(len(user.accepted) for user in users)
+            # In step with the schedule, so that no fault finds the workers idle, however fast the machine is.
+            for user in users:
+                user.allow(len(struck) / plan.faults)
             say(f"fault {len(struck)}: {kind.value}; {accepted} jobs accepted")
             if (lasting := faults.strike(kind)) is not None:
                 undos.append((time.monotonic() + lasting[0], lasting[1]))

@@ -22,7 +22,7 @@ class Plan:
     sweep_seconds: float = 5.0
     rewake_seconds: float = 15.0
     gap_seconds: float = 5.5
-    patience_seconds: float = 120.0
+    patience_seconds: float = 1200.0
     """After the last fault, for the users to submit what is left; then once more, for what they have to end."""
 
 

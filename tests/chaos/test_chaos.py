@@ -12,11 +12,11 @@ from tests.chaos.stops import stop_trials
 # Shorter than the deployment's in all that is waited for, so that jobs do go round within the minute.
 HASTY = Plan(
     seed=7,
-    jobs=24,
+    jobs=40,
     faults=2 * len(FaultKind),
     users=3,
     workers=2,
-    train_steps=40,
+    train_steps=60,
     lease_seconds=3.0,
     heartbeat_seconds=0.5,
     checkpoint_seconds=0.5,

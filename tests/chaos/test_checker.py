@@ -52,15 +52,15 @@ def test_a_write_without_the_lease_is_stale(change: Change) -> None:
 
 
 def test_a_job_that_is_gone_or_unfinished_or_was_made_twice_is_lost() -> None:
-    accepted = {"gone": Accepted("train", 1), "waits": Accepted("train", 1), "over": Accepted("train", 1)}
+    accepted = {"gone": Accepted("train"), "waits": Accepted("train"), "over": Accepted("train")}
     rows = {"waits": JobStatus.QUEUED, "over": JobStatus.FAILED, "twin": JobStatus.SUCCEEDED}
     assert [line.split()[1] for line in lost_jobs(accepted, rows)] == ["gone", "waits", "twin"]
 
 
 def test_a_terminal_status_that_changes_is_seen_by_the_client_or_in_the_end() -> None:
-    seen = Accepted("train", 1, ["queued", "failed", "running"])
-    later = Accepted("train", 1, ["queued", "failed"])
-    fine = Accepted("train", 1, ["queued", "running", "queued", "succeeded"])
+    seen = Accepted("train", ["queued", "failed", "running"])
+    later = Accepted("train", ["queued", "failed"])
+    fine = Accepted("train", ["queued", "running", "queued", "succeeded"])
     accepted = {"seen": seen, "later": later, "fine": fine}
     rows = {"seen": JobStatus.RUNNING, "later": JobStatus.SUCCEEDED, "fine": JobStatus.SUCCEEDED}
     assert [line.split()[1] for line in changed_statuses(accepted, rows)] == ["seen", "later"]

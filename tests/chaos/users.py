@@ -1,5 +1,6 @@
 """Users: they submit jobs over HTTP until each has had its share, and write down all that the API told them."""
 
+import math
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ import httpx
 
 from tests.acceptance.foreign_client import drawing
 
-_PAUSE_SECONDS = 0.15
+_PAUSE_SECONDS = 0.25
 _OUTSTANDING = 4
 _CONCEPTS = 5
 _TERMINAL = frozenset({"succeeded", "failed", "canceled"})
@@ -23,7 +24,6 @@ class Accepted:
     """A job that the API has accepted, and the statuses that it told, without repetitions."""
 
     kind: str
-    steps: int
     statuses: list[str] = field(default_factory=list)
 
     def is_over(self) -> bool:
@@ -43,19 +43,22 @@ class Accepted:
 class User(threading.Thread):
     """One user with `share` jobs to submit; `accepted` by job id, `refused`: what should not have been.
 
-    Set `no_more` for it to submit nothing more and wait for what it has; `end` for it not even to wait.
+    It submits what it is allowed to, in parts. Set `no_more` for it to submit nothing more and wait for what it has;
+    `end` for it not even to wait.
     """
 
     def __init__(self, url: str, key: str, seed: int, share: int, train_steps: int) -> None:
         super().__init__(name=f"user-{seed}", daemon=True)
         self.accepted: dict[str, Accepted] = {}
         self.refused: list[str] = []
+        self.allowed = 0
         self.no_more = threading.Event()
         self.end = threading.Event()
         self._rng = random.Random(seed)
         self._share = share
         self._train_steps = train_steps
         self._lineages: list[tuple[str, int]] = []
+        self._concepts: list[str] = []
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
 
     def prepare(self) -> None:
@@ -66,7 +69,7 @@ class User(threading.Thread):
         """Submit and look, until all that was accepted is over."""
         try:
             while not self.end.is_set() and not self._is_done():
-                if self._wants_more() and len(self._outstanding()) < _OUTSTANDING:
+                if self._may_submit():
                     self._submit()
                 self._look()
                 self.end.wait(_PAUSE_SECONDS)
@@ -80,6 +83,14 @@ class User(threading.Thread):
 
     def _is_done(self) -> bool:
         return not self._wants_more() and not self._outstanding()
+
+    def _may_submit(self) -> bool:
+        is_allowed = len(self.accepted) < self.allowed and len(self._outstanding()) < _OUTSTANDING
+        return is_allowed and self._wants_more()
+
+    def allow(self, part: float) -> None:
+        """Let it submit that part of its share."""
+        self.allowed = math.ceil(part * self._share)
 
     def _wants_more(self) -> bool:
         return len(self.accepted) < self._share and not self.no_more.is_set()
@@ -112,12 +123,12 @@ class User(threading.Thread):
         lineage, taught = self._lineages[number]
         self._lineages[number] = (lineage, taught + 1)
         job = self._call("POST", f"/v1/lineages/{lineage}/versions", json={"concept_id": self._concepts[taught]})
-        self.accepted[job["id"]] = Accepted("train", self._train_steps)
+        self.accepted[job["id"]] = Accepted("train")
 
     def _generate(self) -> None:
         lineage, _ = self._rng.choice(self._lineages)
         body = {"lineage_id": lineage, "prompt": "a photo of a cup", "num_images": 1, "steps": 4, "seed": 3}
-        self.accepted[self._call("POST", "/v1/generations", json=body)["id"]] = Accepted("generate", 0)
+        self.accepted[self._call("POST", "/v1/generations", json=body)["id"]] = Accepted("generate")
 
     def _concept(self, number: int) -> str:
         files = [("images", ("a.png", drawing(50 * number, 20), "image/png"))]
