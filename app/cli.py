@@ -100,6 +100,29 @@ def check(home: Home = None) -> None:
     typer.echo("No violations.")
 
 
+@cli.command()
+def backup(
+    archive: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")], home: Home = None
+) -> None:
+    """Write all that the embedded services hold, and the admin's key, into one file. Stop `up` before."""
+    from app.stack.backup import back_up
+
+    count = back_up(_settings(home), archive)
+    typer.echo(f"{count} files are in {archive}. Keep it as safe as the home: the admin's key is in it.")
+
+
+@cli.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(help="A file that `palimpsest backup` has written.")], home: Home = None
+) -> None:
+    """Make a home out of a backup. Restore only what is yours: its database is believed."""
+    from app.stack.backup import restore as restore_home
+
+    settings = _settings(home)
+    count = restore_home(settings, archive)
+    typer.echo(f"{count} files are restored into {settings.home}. Go on with: palimpsest up --home {settings.home}")
+
+
 def main() -> None:
     """Run the command line."""
     try:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 import app.db.deletion_tables
 import app.db.evaluation_tables  # noqa: F401 - so that the metadata has every table
@@ -23,11 +24,18 @@ def alembic_config() -> Config:
     return config
 
 
+def known_revisions() -> set[str]:
+    """The revisions of the schema that this release can migrate from."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return {script.revision for script in scripts.walk_revisions()}
+
+
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring the database to `revision`; a second caller waits for the first."""
     engine = make_engine(database_url)
     try:
         with engine.begin() as connection:
+            _without_idle_limit(connection)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             config = alembic_config()
             config.attributes["connection"] = connection
@@ -41,8 +49,14 @@ def downgrade(database_url: str, revision: str) -> None:
     engine = make_engine(database_url)
     try:
         with engine.begin() as connection:
+            _without_idle_limit(connection)
             config = alembic_config()
             config.attributes["connection"] = connection
             command.downgrade(config, revision)
     finally:
         engine.dispose()
+
+
+def _without_idle_limit(connection: Connection) -> None:
+    """A worker's engine ends a transaction that idles; a migration may well compute for longer between statements."""
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))

@@ -9,7 +9,7 @@ from app.settings import Settings
 from app.stack.errors import StackError
 from app.stack.files import home_folder, write_private
 
-_FILE_NAME = "admin.key"
+ADMIN_KEY_FILE = "admin.key"
 
 
 def keep_admin_key(settings: Settings) -> str:
@@ -18,7 +18,7 @@ def keep_admin_key(settings: Settings) -> str:
     Returns:
         What to tell the person who looks for the key.
     """
-    path = settings.home / _FILE_NAME
+    path = settings.home / ADMIN_KEY_FILE
     if (key := bootstrap(settings)) is not None:
         write_private(path, key + "\n")
     if path.exists():
@@ -36,6 +36,6 @@ def replace_admin_key(settings: Settings) -> Path:
         key = new_admin_key(settings)
     except SQLAlchemyError as error:
         raise StackError(f"no new key: {str(error).splitlines()[0]}") from error
-    path = home_folder(settings.home) / _FILE_NAME
+    path = home_folder(settings.home) / ADMIN_KEY_FILE
     write_private(path, key + "\n")
     return path

@@ -5,6 +5,7 @@ server trusts every local user.
 """
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -67,6 +68,38 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+    def dump(self, path: Path) -> None:
+        """Write the running server's database to a file of `pg_dump`'s own format.
+
+        Raises:
+            StackError: it fails.
+        """
+        self._run_tool("pg_dump", "--format=custom", "--no-owner", f"--file={path}")
+
+    def load(self, path: Path) -> None:
+        """Fill the running server's empty database from such a file, all of it or nothing.
+
+        Raises:
+            StackError: it fails.
+        """
+        self._run_tool("pg_restore", "--single-transaction", "--no-owner", f"--dbname={_DATABASE}", str(path))
+
+    def _run_tool(self, name: str, *words: str) -> None:
+        """The password is in the environment, which other users cannot read, as they can a command line."""
+        variables = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": _USER,
+            "PGPASSWORD": self._password(),
+            "PGDATABASE": _DATABASE,
+        }
+        command = (str(_binary(name)), *words)
+        environment = {**os.environ, **variables}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise StackError(f"{name} failed: {lines[0]}")
 
     @property
     def _data(self) -> Path:

@@ -39,7 +39,7 @@ class S3:
         """Make the bucket, which is a folder."""
         private_folder(self.home / "s3")
         private_folder(self._objects)
-        private_folder(self._objects / self.bucket)
+        private_folder(self.folder)
 
     def program(self) -> Program:
         """The server; its key is in its environment, which other users cannot read, as they can a command line."""
@@ -55,6 +55,11 @@ class S3:
     def answers(self) -> bool:
         """Whether it answers at all (it refuses an unsigned request, which is an answer)."""
         return http_status("127.0.0.1", self.port, "/") is not None
+
+    @property
+    def folder(self) -> Path:
+        """The bucket on disk: a file for each object, under its key."""
+        return self._objects / self.bucket
 
     @property
     def _objects(self) -> Path:
