@@ -1,15 +1,26 @@
 """Streams: every strategy is taught on the same footing, and R has what each version draws of each concept."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
+from app.domain.concepts import ConceptKind
 from app.domain.strategies import CLoraOptions, EwcOptions, IsolatedOptions, MergeOptions, StrategyOptions
 from app.domain.training import TrainingOptions
-from benchmarks.experiments.concepts import Part
+from benchmarks.experiments.arms import Together
+from benchmarks.experiments.concepts import STYLE_SETS, Part
 from benchmarks.experiments.scoring import Scores
-from benchmarks.experiments.streams import StreamRun, StreamTrial, line_of, perform_stream, stream_of_objects
+from benchmarks.experiments.streams import (
+    Cells,
+    StreamRun,
+    StreamTrial,
+    line_of,
+    perform_stream,
+    stream_of,
+    stream_of_objects,
+)
 from benchmarks.headroom.runs import Trial, perform
 from tests.unit.benchmarks.made_up import icons, laboratory
 from worker.evaluation.metrics import average_forgetting, average_score, plasticity
@@ -54,6 +65,43 @@ def test_the_base_draws_every_concept_once_and_training_leaves_it_as_it_was() ->
     assert [len(row) for row in base.rows] == [2]
     perform_stream(LABORATORY, STREAM.under(CLoraOptions(), TRAINING))
     assert perform_stream(LABORATORY, StreamTrial(STREAM, None)) == base
+
+
+def test_drawing_the_ends_alone_leaves_out_cells_and_changes_none() -> None:
+    stream = stream_of_objects(icons(), Part.TUNING, 3, seed=1)
+    trial = stream.under(MergeOptions(), TRAINING)
+    every, ends = (perform_stream(LABORATORY, replace(trial, cells=cells)) for cells in Cells)
+    assert [[cell is not None for cell in row] for row in ends.rows] == [[True], [False, True], [True, True, True]]
+    for whole, part in zip(every.rows, ends.rows, strict=True):
+        assert all(cell is None or cell == own for own, cell in zip(whole, part, strict=True))
+    assert every.key != ends.key == replace(trial, cells=Cells.ENDS).key(LABORATORY.setting)
+
+
+def test_all_together_are_learned_in_one_training_of_one_adapter() -> None:
+    together = Together(together=TRAINING.model_copy(update={"steps": 4}))
+    run = perform_stream(LABORATORY, StreamTrial(STREAM, together))
+    assert [len(row) for row in run.rows] == [2]
+    assert len(run.seconds) == len(run.version_bytes) == 1
+    assert all(own != other for own, other in zip(run.rows[0], run_under(None).rows[0], strict=True))
+    assert run.rows == perform_stream(LABORATORY, StreamTrial(STREAM, together)).rows
+    assert perform_stream(LABORATORY, StreamTrial(STREAM, None)) == run_under(None)
+
+
+def test_a_version_keeps_an_adapter_and_what_its_strategy_tells_the_next() -> None:
+    assert run_under(MergeOptions()).version_bytes == run_under(CLoraOptions()).version_bytes
+    (merged, _), (with_importance, _) = run_under(MergeOptions()).version_bytes, run_under(FREE).version_bytes
+    assert merged < with_importance < 2 * merged
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_streams_of_styles_are_orders_of_the_parts_sets(length: int) -> None:
+    seeds = range(12)
+    streams = [stream_of(ConceptKind.STYLE, icons(), Part.CONFIRMATION, length, seed) for seed in seeds]
+    orders = {tuple(concept.name for concept in stream.concepts) for stream in streams}
+    assert {name for order in orders for name in order} == set(STYLE_SETS[Part.CONFIRMATION])
+    assert len(orders) > 1
+    with pytest.raises(ValueError, match="4 concepts were asked for"):
+        stream_of(ConceptKind.STYLE, icons(), Part.CONFIRMATION, 4, 0)
 
 
 def test_the_matrix_has_the_cells_in_their_places() -> None:
