@@ -20,6 +20,10 @@ def make_celery(broker_url: str) -> Celery:
     celery = Celery("palimpsest", broker=broker_url)
     celery.conf.update(
         task_ignore_result=True,
+        # Who can write to the broker must not be able to run code here.
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,

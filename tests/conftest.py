@@ -7,6 +7,7 @@ import pytest
 
 from app.settings import Settings
 from app.stack.addresses import Addresses
+from tests.no_pickles import no_pickle_is_loaded  # noqa: F401 - for every test
 from tests.services import fresh_settings, running_services
 
 
