@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.exceptions
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
@@ -18,7 +19,7 @@ from app.stack.programs import api_command, sweeper_command, worker_command
 Home = Annotated[Path | None, typer.Option(help="Where the state is kept; PALIMPSEST_HOME, or ./.palimpsest.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 picks a free one.")]
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @cli.callback()
@@ -126,7 +127,12 @@ def restore(
 def main() -> None:
     """Run the command line."""
     try:
-        cli()
+        # Typer's own errors would be boxes of many lines.
+        sys.exit(cli(standalone_mode=False))
+    except typer.exceptions.TyperException as error:
+        _fail(f"{error.format_message()} See palimpsest --help.")
+    except typer.Abort:
+        _fail("interrupted")
     except PalimpsestError as error:
         _fail(error.detail)
     except ValidationError as error:
