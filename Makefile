@@ -36,10 +36,10 @@ chaos: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m benchmarks.fuzz 175
 
-# Known holes in what is pinned, from a public database: needs the network.
+# Known holes in what is pinned, from a public database: needs the network. Strict: what could not be looked up fails.
 audit: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[audit]
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # The recipe behind base_models/icons-64; hours on a CPU, resumable.
 pretrain: .venv/installed
