@@ -19,7 +19,7 @@ from app.stack.waiting import becomes_true
 from demo.layout import Layout
 from tests.tiny_pipelines import write_tiny_sd
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 500.0
 CONCEPTS = "my-duck,my-peach,my-shoe"
 
 

@@ -15,7 +15,7 @@ from tests.acceptance.up import running
 from tests.tiny_pipelines import write_tiny_sd
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 500.0
 
 
 def first_calls() -> str:
