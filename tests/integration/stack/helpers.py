@@ -17,7 +17,7 @@ from app.stack.supervisor import Supervisor
 from app.stack.waiting import Condition, becomes_true
 from tests.services import without_addresses
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def eventually(condition: Condition) -> None:
