@@ -34,9 +34,9 @@ def _export(world: World, lineage_id: object, kind: AdapterFormat) -> bytes:
 
 @pytest.mark.parametrize("write", [write_tiny_sd, write_tiny_sdxl])
 def test_an_export_is_imported_and_draws_the_same_pictures(
-    settings: Settings, tmp_path: Path, write: Callable[[Path], BaseModelManifest]
+    settings: Settings, bases: Path, write: Callable[[Path], BaseModelManifest]
 ) -> None:
-    world = World.create(settings, tmp_path / "base", write)
+    world = World.create(settings, bases, write)
     trained, runner = world.lineage(), world.runner()
     for name in ("dog", "vase"):
         world.train(trained, name)

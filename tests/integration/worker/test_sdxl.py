@@ -15,8 +15,8 @@ from worker.adapters.factors import from_bytes
 
 
 @pytest.fixture
-def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
-    world = World.create(settings, tmp_path / "base", write_tiny_sdxl)
+def world(settings: Settings, bases: Path) -> Iterator[World]:
+    world = World.create(settings, bases, write_tiny_sdxl)
     yield world
     world.engine.dispose()
 
@@ -28,9 +28,10 @@ NAMES_ALL = f"a photo of {' and '.join(RARE_TOKENS[:3])}"
 def test_three_concepts_are_taught_and_each_version_draws_its_own(world: World, strategy: StrategyOptions) -> None:
     lineage_id = world.lineage(strategy)
     trained = [world.train(lineage_id, name) for name in ("dog", "vase", "cup")]
-    assert world.runner().run_until_idle(KINDS) == 3
+    runner = world.runner()
+    assert runner.run_until_idle(KINDS) == 3
     drawn = [world.generate(lineage_id, number, NAMES_ALL) for number in (0, 1, 2, 3)]
-    assert world.runner().run_until_idle(KINDS) == 4
+    assert runner.run_until_idle(KINDS) == 4
 
     assert {world.job(job_id).status for job_id in trained + drawn} == {JobStatus.SUCCEEDED}
     assert all(from_bytes(world.adapter(lineage_id, number)).is_finite() for number in (1, 2, 3))

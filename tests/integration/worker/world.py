@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -78,6 +79,11 @@ def picture(seed: int) -> bytes:
     return data.getvalue()
 
 
+@cache
+def _written(base: Path, write: Callable[[Path], BaseModelManifest]) -> BaseModelManifest:
+    return write(base)
+
+
 @dataclass
 class World:
     """What the tests of the job path act on."""
@@ -91,12 +97,13 @@ class World:
 
     @classmethod
     def create(
-        cls, settings: Settings, base: Path, write: Callable[[Path], BaseModelManifest] = write_tiny_sd
+        cls, settings: Settings, bases: Path, write: Callable[[Path], BaseModelManifest] = write_tiny_sd
     ) -> "World":
-        """One user, and the tiny base that `write` writes registered."""
+        """One user, and the tiny base that `write` writes registered; in `bases` it is written once for all tests."""
         assert settings.database_url is not None
         engine = make_engine(settings.database_url)
-        manifest = write(base)
+        base = bases / write.__name__
+        manifest = _written(base, write)
         with transaction(engine) as session:
             user = User(name="ada")
             session.add_all([user, BaseModelRow(name=manifest.name, source=str(base), manifest=manifest)])
