@@ -13,7 +13,9 @@ async def post_equals(url: str, key: str, path: str, body: dict[str, object], co
     """The answers to that many, as many at once as the server has connections for."""
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": str(uuid4())}
     limits = httpx.Limits(max_connections=200)
-    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=300) as client:
+    # The last wait for the first to give back their connections: as long as that takes.
+    timeout = httpx.Timeout(300, pool=None)
+    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=timeout) as client:
         return await asyncio.gather(*(client.post(path, json=body) for _ in range(count)))
 
 
