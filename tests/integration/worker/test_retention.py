@@ -79,4 +79,4 @@ def test_checkpoints_of_what_waits_go_when_they_are_too_old(world: World) -> Non
     kept = {name for name, job_id in jobs.items() if world.job(job_id).checkpoint_object_id is not None}
     assert kept == {"young", "running"}
     assert world.job(jobs["old"]).status is JobStatus.QUEUED
-    assert sum("checkpoints" in key for key in world.keys()) == 2
+    assert len([listed for listed in world.store.list() if "checkpoints" in listed.key]) == 2
