@@ -18,6 +18,12 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         yield addresses
 
 
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny bases are, which no test changes."""
+    return tmp_path_factory.mktemp("bases")
+
+
 @pytest.fixture
 def settings(services: Addresses, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a migrated database, an empty bucket and an empty broker that no other test sees."""

@@ -9,12 +9,6 @@ from app.settings import Settings
 from tests.integration.worker.world import World
 
 
-@pytest.fixture(scope="session")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tiny bases are, which no test changes."""
-    return tmp_path_factory.mktemp("bases")
-
-
 @pytest.fixture
 def world(settings: Settings, bases: Path) -> Iterator[World]:
     world = World.create(settings, bases)
