@@ -139,7 +139,7 @@ class CLoraOptions(Value):
     )
     name: Literal["c_lora"] = "c_lora"
     lam: float = Field(
-        0.01,
+        0.001,
         ge=0,
         le=1e6,
         allow_inf_nan=False,
