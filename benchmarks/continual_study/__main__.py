@@ -57,12 +57,12 @@ def search(
     work_dir: WorkDir = WORK_DIR,
     output: Output = RESULTS,
     processes: Processes = 2,
-    budget_minutes: Minutes = 30.0,
-    runs: Runs = 3,
+    budget_minutes: Minutes = 60.0,
+    runs: Runs = 4,
     length: Length = 4,
-    steps: Steps = 60,
-    batch_size: BatchSize = 4,
-    pictures: Pictures = 6,
+    steps: Steps = 120,
+    batch_size: BatchSize = 6,
+    pictures: Pictures = 16,
     cells: Drawn = Cells.ENDS,
     sweep: Annotated[bool, typer.Option(help="The sweep of learning rates instead of the candidates.")] = False,
 ) -> None:
@@ -80,12 +80,12 @@ def confirm(
     work_dir: WorkDir = WORK_DIR,
     output: Output = RESULTS,
     processes: Processes = 2,
-    budget_minutes: Minutes = 60.0,
+    budget_minutes: Minutes = 90.0,
     runs: Runs = 8,
     length: Length = 6,
-    steps: Steps = 60,
-    batch_size: BatchSize = 4,
-    pictures: Pictures = 6,
+    steps: Steps = 120,
+    batch_size: BatchSize = 6,
+    pictures: Pictures = 16,
     cells: Drawn = Cells.ENDS,
     core: Annotated[bool, typer.Option(help="Only what the main question needs.")] = False,
 ) -> None:
@@ -124,7 +124,10 @@ class _Study:
         return Plan(contestants, streams, training, cells)
 
     def _stream(self, length: int, seed: int) -> Stream:
-        return stream_of(self._kind, self._icons, self._part, length, seed)
+        try:
+            return stream_of(self._kind, self._icons, self._part, length, seed)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
 
     def run(self, plan: Plan, processes: int, minutes: float) -> None:
         """All trials, stream by stream, so that whatever is done when the minutes are used up is paired."""

@@ -18,6 +18,8 @@ from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Arm, Together
 
 Taught = Arm | Together | None
+REPLAY_TIMES = 2.4
+"""How many times as long as one of `merge` a lesson of the challenger took in its trials, drawing latents included."""
 KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
 
 
@@ -42,7 +44,11 @@ def _together(training: TrainingOptions, lessons: int) -> Together:
 
 
 # Every option is written out that a result hangs on: the rows stay what they are when a default becomes another one.
-REPLAY = SelfReplayOptions(lam=3.0, mu=0.0, latents_per_concept=6, sampling_steps=10, replay_batch_size=2)
+REPLAY = SelfReplayOptions(lam=3.0, mu=0.0, latents_per_concept=6, sampling_steps=20, replay_batch_size=2)
+# What the search of the options kept, on the tuning split.
+MILD_REPLAY = SelfReplayOptions(
+    lam=1.0, mu=0.25, latents_per_concept=4, neutral_latents=8, sampling_steps=20, replay_batch_size=2
+)
 STRONGER_REPLAY = REPLAY.model_copy(update={"lam": 10.0})
 
 BASE = Contestant("base", lambda _, __: None)
@@ -68,6 +74,7 @@ CHALLENGER = _under("self_replay, lam 3", REPLAY)
 CANDIDATES = (
     CHALLENGER,
     _under("self_replay, lam 10", STRONGER_REPLAY),
+    _under("self_replay, lam 1, mu 0.25", MILD_REPLAY),
     _under("null_space", NullSpaceOptions()),
     _under("null_space, keys and values alone", NullSpaceOptions(), adapted_modules=KEYS_AND_VALUES),
     _under(
@@ -87,5 +94,5 @@ SWEEP = tuple(
 
 
 def at_equal_compute(training: TrainingOptions) -> Contestant:
-    """The challenger in about the time of `merge`: a step of it takes 2.4 times as long."""
-    return _under("self_replay, lam 3, at merge's time", REPLAY, steps=max(1, round(training.steps / 2.4)))
+    """The challenger in about the time of `merge`."""
+    return _under("self_replay, lam 3, at merge's time", REPLAY, steps=max(1, round(training.steps / REPLAY_TIMES)))

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from app.domain.strategies import SelfReplayOptions
 from app.domain.training import TrainingOptions
-from benchmarks.continual_study.contestants import Contestant
+from benchmarks.continual_study.contestants import REPLAY_TIMES, Contestant
 from benchmarks.experiments.arms import Together
 from benchmarks.experiments.streams import Cells, Stream, StreamTrial
 
 # Measured on one core of an AMD EPYC without other work, batches of 6: they only serve to say how long it will take.
 _SECONDS_PER_STEP = 0.113
 _SECONDS_PER_PICTURE = 0.145
-_REPLAY_TIMES = 2.4
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Plan:
     def sizes_told(self, pictures: int, processes: int) -> str:
         """The sizes, and the estimate of the time for all of it on quiet cores."""
         seconds = sum(estimated_seconds(trial, pictures) for stream in self.streams for trial in self.of_stream(stream))
-        names = ", ".join(contestant.name for contestant in self.contestants)
+        names = "; ".join(contestant.name for contestant in self.contestants)
         return (
             f"{len(self.streams)} runs of {len(self.streams[0].concepts)} concepts, "
             f"{self.training.steps} steps a lesson, "
@@ -52,7 +51,7 @@ def estimated_seconds(trial: StreamTrial, pictures: int) -> float:
         return count * pictures * _SECONDS_PER_PICTURE
     if isinstance(trial.arm, Together):
         return trial.arm.together.steps * _SECONDS_PER_STEP + count * pictures * _SECONDS_PER_PICTURE
-    times = _REPLAY_TIMES if isinstance(trial.arm.strategy, SelfReplayOptions) else 1.0
+    times = REPLAY_TIMES if isinstance(trial.arm.strategy, SelfReplayOptions) else 1.0
     cells = 2 * count - 1 if trial.cells is Cells.ENDS else count * (count + 1) // 2
     # The first lesson is shared, and has nothing to replay.
     steps = trial.arm.training.steps * (count - 1) * times

@@ -230,7 +230,7 @@ def test_the_sizes_are_told_with_a_time_that_grows_with_the_work() -> None:
     )
     assert base < merge < replay
     text = plan.sizes_told(6, 2)
-    assert "3 runs of 3 concepts, 10 steps a lesson, 6 pictures a cell (ends): base, isolated, naive" in text
+    assert "3 runs of 3 concepts, 10 steps a lesson, 6 pictures a cell (ends): base; isolated; naive" in text
 
 
 def test_outcomes_want_the_same_stream() -> None:
