@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.strategies import STRATEGIES, CLoraOptions, EwcOptions, MergeOptions, SelfReplayOptions, StrategyOptions
 from app.domain.training import TrainingOptions
+from benchmarks.experiments.arms import Arm
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError
 from benchmarks.experiments.scoring import Scores
@@ -31,7 +32,7 @@ PER_STREAM = 2 + sum(len(candidates) for candidates in FEW.values())
 
 def simulated(trial: StreamTrial) -> StreamRun:
     """A world in which each later task costs 0.1, but nothing where lam is strong."""
-    strategy = None if trial.arm is None else trial.arm.strategy
+    strategy = trial.arm.strategy if isinstance(trial.arm, Arm) else None
     loss = 0.0 if isinstance(strategy, CLoraOptions | EwcOptions) and strategy.lam >= STRONG else 0.1
     noise = (0.02, -0.02, 0.01, -0.01)
 
@@ -71,14 +72,14 @@ def test_all_candidates_meet_the_same_concepts_with_the_same_seeds(tmp_path: Pat
     path = tmp_path / "trials.jsonl"
     found_by(Counted(simulated), path)
     runs = stream_runs_in(path).all()
-    taught = [run for run in runs if run.arm is not None]
+    taught = [(run, run.arm) for run in runs if isinstance(run.arm, Arm)]
     assert len(runs) == len(STREAMS) * PER_STREAM
-    assert {run.arm.training.seed for run in taught if run.arm} == {0, 1}
+    assert {arm.training.seed for _, arm in taught} == {0, 1}
     for seed in (0, 1):
-        own = [run for run in taught if run.seed == seed]
-        assert len({run.concepts for run in own}) == 1
-        assert len({run.arm.training for run in own if run.arm}) == 1
-        assert len({run.arm.strategy for run in own if run.arm}) == len(own) == PER_STREAM - 1
+        own = [(run, arm) for run, arm in taught if run.seed == seed]
+        assert len({run.concepts for run, _ in own}) == 1
+        assert len({arm.training for _, arm in own}) == 1
+        assert len({arm.strategy for _, arm in own}) == len(own) == PER_STREAM - 1
 
 
 def test_a_killed_search_goes_on_where_it_was(tmp_path: Path) -> None:
