@@ -136,6 +136,10 @@ class Fleet:
                 self.kill(name)
                 self.start(name)
 
+    def has_ended(self, name: str) -> bool:
+        """Whether the process of that name is over."""
+        return self._running[name].process.poll() is not None
+
     def api_answers(self) -> bool:
         """Whether the API is ready."""
         return http_status("127.0.0.1", self.api_port, "/health/ready") == 200

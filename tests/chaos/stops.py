@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -28,7 +29,8 @@ _SEED = 20_261_125
 _PATIENCE_SECONDS = 180.0
 _LEASE_SECONDS = 4.0
 _STEPS = 24
-_LOST = "the lease was lost; nothing is written"
+# What a worker says that no longer holds its job: it was told so, or its connection was cut in a transaction.
+_LOST = ("the lease was lost; nothing is written", "Postgres is away")
 _SETTINGS = {
     "PALIMPSEST_LEASE_SECONDS": str(_LEASE_SECONDS),
     "PALIMPSEST_HEARTBEAT_SECONDS": "0.5",
@@ -86,22 +88,31 @@ class _Rounds:
     def one(self, most: int) -> None:
         """Stop workers that hold a job, all but one and `most` at most; wake them, and compare."""
         stopped = self._stop(min(most, len(self._fleet.workers) - 1))
-        lost_before = {name: self._fleet.log(name).count(_LOST) for name in stopped}
+        lost_before = {name: self._losses(name) for name in stopped}
         self._wait("the others finish the jobs", self._is_at_rest)
         overtaken = [name for name, held in stopped.items() if self._attempt(held.job_id) > held.attempt]
         before = self._rows()
         for name in stopped:
             self._fleet.signal(name, signal.SIGCONT)
         for name in overtaken:
-            self._wait(f"{name} notices", lambda: self._fleet.log(name).count(_LOST) > lost_before[name])  # noqa: B023
+            self._wait(f"{name} notices", partial(self._has_noticed, name, lost_before[name]))
         self._trials.woken += len(overtaken)
         self._trials.void += len(stopped) - len(overtaken)
         if (after := self._rows()) != before:
             changed = [table for table in before if before[table] != after[table]]
             self._trials.violations.append(f"{overtaken} changed {changed} after they woke up")
 
+    def _losses(self, name: str) -> int:
+        log = self._fleet.log(name)
+        return sum(log.count(said) for said in _LOST)
+
+    def _has_noticed(self, name: str, lost_before: int) -> bool:
+        """A worker that slept for minutes takes itself for hung, and ends: that is noticing as well."""
+        return self._losses(name) > lost_before or self._fleet.has_ended(name)
+
     def _stop(self, count: int) -> dict[str, _Held]:
         """Give each worker something to do, and stop so many in the middle of it; what each of these held."""
+        self._fleet.start_the_dead()
         for _ in self._fleet.workers:
             lineage = self._client.lineage("merge", rank=2, steps=_STEPS, batch_size=1)
             self._client.train(lineage, self._concept)
