@@ -33,9 +33,10 @@ def _what(row: EvaluatedVersion) -> str:
 
 def score_told(result: EvaluationResult, protocol: EvaluationProtocol) -> str:
     """What a score is, in words."""
-    encoders = " and ".join(sorted({concept.encoder for concept in result.concepts}))
+    names = sorted({concept.encoder for concept in result.concepts})
+    encoders = f"encoder{'s' if len(names) > 1 else ''} {' and '.join(names)}"
     counts = " or ".join(sorted({str(protocol.pictures_per_cell(concept.kind)) for concept in result.concepts}))
-    return f"mean cosine of {counts} drawn pictures to the concept's references, encoder {encoders}"
+    return f"mean cosine of {counts} drawn pictures to the concept's references, {encoders}"
 
 
 def figure_text(value: float | None, digits: int = 2) -> str:
