@@ -15,7 +15,7 @@ from app.domain.concepts import ConceptKind
 from tests.integration.api.inputs import new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import start, teach
-from worker.collection import purge_tombstones
+from worker.purging import purge_tombstones
 
 CHOICE = st.integers(0, 10**6)
 STEPS = 12
