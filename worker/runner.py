@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 
 from pydantic import ValidationError
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 
 from app.db import leases
@@ -111,9 +111,13 @@ class Runner:
     def _load(self, claim: Claim) -> Job:
         try:
             with transaction(self._engine) as session:
-                return session.get_one(Job, claim.job_id)
+                # Fenced: a worker that was frozen just before would take what another attempt has made for its own.
+                job = session.scalar(select(Job).where(claim.fence()))
         except ValidationError as error:
             raise UnreadableJobError("The job was written by another release than this worker's.") from error
+        if job is None:
+            raise LeaseLostError("The lease was lost before the job was read.")
+        return job
 
     def _end(self, claim: Claim, error: Exception) -> None:
         """Write down why the run did not succeed, unless the job is no longer ours to write about."""

@@ -127,6 +127,24 @@ def test_a_worker_that_wakes_past_its_lease_leaves_no_version_and_no_object(
         assert session.query(Version).filter(Version.number > 0).count() == 0
 
 
+def test_a_worker_that_was_frozen_before_it_read_its_job_does_not_take_another_s_success_for_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    stale = claim(world)
+    expire(world, job_id)
+    assert sweeper(world).requeue_expired() == 1
+    world.runner().run_until_idle(KINDS)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+    monkeypatch.setattr(leases, "claim", lambda *_: stale)
+    caplog.clear()
+    with caplog.at_level("INFO", "worker.runner"):
+        world.runner().run_one(KINDS)
+    assert "the lease was lost; nothing is written" in caplog.text
+    assert "succeeded" not in caplog.text
+
+
 def test_an_expired_job_is_taken_over_and_the_poison_limit_holds(world: World) -> None:
     job_id = world.train(world.lineage(), "dog")
     for attempt in range(1, world.settings.max_failures + 1):
