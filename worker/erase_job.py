@@ -104,6 +104,7 @@ def _chain(family: Family, drafts: Drafts, version: Version) -> list[StoredLink]
 
 def _keep(session: Session, context: JobContext, version_id: UUID, learned: Learned) -> None:
     """Unless another erasure has replaced the version meanwhile; what was learned is then left to the collector."""
+    leases.lock(session, context.lease.claim)
     if session.scalar(select(Version.id).where(Version.id == version_id).with_for_update(read=True)) is None:
         return
     # A job that gets on is no poison: its failures are forgiven.

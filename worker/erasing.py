@@ -57,8 +57,8 @@ def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
 def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | None:
     """The family, which until the commit nobody changes; None when it changed while it was being locked.
 
-    Lineages are locked in the order of their ids, so that two erasures never wait for each other. Versions are locked
-    because a branch or a generation made of one just now locks it too: afterwards either it is seen here, or it fails.
+    All is locked in the one order that `app.services.locks` tells. Versions are locked because a branch or a generation
+    made of one just now locks it too: afterwards either it is seen here, or it fails.
 
     Raises:
         DeletedError: the lineage has been deleted.
@@ -67,7 +67,12 @@ def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | No
     ids = [lineage.id for lineage in before.lineages]
     # Not a full lock: rows that only name a lineage, such as a new generation, need not wait.
     session.execute(select(Lineage.id).where(Lineage.id.in_(ids)).order_by(Lineage.id).with_for_update(key_share=True))
-    session.execute(select(Version.id).where(Version.id.in_(before.affected.all())).with_for_update())
+    session.execute(select(Concept.id).where(Concept.id == params.erased_concept_id).with_for_update(key_share=True))
+    unfinished = select(Job.id).where(Job.lineage_id.in_(ids), Job.status.in_(UNFINISHED))
+    session.execute(unfinished.order_by(Job.id).with_for_update())
+    session.execute(
+        select(Version.id).where(Version.id.in_(before.affected.all())).order_by(Version.id).with_for_update()
+    )
     session.expire_all()
     family = look(session, lineage_id, params)
     own = next((lineage for lineage in family.lineages if lineage.id == lineage_id), None)

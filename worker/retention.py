@@ -28,11 +28,16 @@ def _expire_generations(session: Session, days: float) -> None:
     drawn = select(GENERATION_OF_JOB).where(
         Job.kind == JobKind.GENERATE, Job.status.in_(TERMINAL), _is_older(Job.finished_at, days)
     )
+    old = (
+        select(Generation.id)
+        .where(Generation.deleted_at.is_(None), Generation.id.in_(drawn))
+        .with_for_update(skip_locked=True)
+    )
     expired: list[tuple[UUID, UUID]] = [
         (row.id, row.user_id)
         for row in session.execute(
             update(Generation)
-            .where(Generation.deleted_at.is_(None), Generation.id.in_(drawn))
+            .where(Generation.id.in_(old))
             .values(deleted_at=func.clock_timestamp())
             .returning(Generation.id, Generation.user_id)
             .execution_options(synchronize_session=False)

@@ -59,6 +59,7 @@ class TrainHooks:
         context = self._context
         row = context.objects.put("checkpoints", data, "application/octet-stream")
         with transaction(context.engine) as session:
+            leases.lock(session, context.lease.claim)
             _insist_on_parent(session, context.job)
             before = session.get_one(type(context.job), context.job.id).checkpoint_object_id
             # A job that gets on is no poison: its failures are forgiven at each checkpoint.

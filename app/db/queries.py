@@ -135,9 +135,11 @@ def unfinished_publishing(lineage_id: UUID) -> Select[Job]:
 def canceled(*which: ColumnElement[bool]) -> Update:
     """Ends these jobs that are queued; asks the workers of those that run to stop."""
     is_queued = Job.status == JobStatus.QUEUED
+    # Locked by id, so that two who cancel several of the same take turns.
+    chosen = select(Job.id).where(Job.status.in_(UNFINISHED), *which).order_by(Job.id).with_for_update()
     return (
         update(Job)
-        .where(Job.status.in_(UNFINISHED), *which)
+        .where(Job.id.in_(chosen), Job.status.in_(UNFINISHED))
         .values(
             status=case((is_queued, JobStatus.CANCELED), else_=Job.status),
             finished_at=case((is_queued, func.clock_timestamp()), else_=None),

@@ -19,7 +19,8 @@ from app.domain.jobs import JobKind
 from app.services.context import Work
 from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
-from app.services.lineages import get_lineage
+from app.services.lineages import get_lineage, lock_lineage
+from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import named_version
 
@@ -45,6 +46,7 @@ async def submit_evaluation(
         QuotaReachedError: the user has too many jobs already, or has used up the GPU seconds.
     """
     session = work.session
+    await lock_user(session, user_id)
     lineage, head = (await get_lineage(session, user_id, lineage_id))[:2]
     version = (await named_version(session, lineage_id, head if number is None else number, "version"))[0]
     line = await ancestry(session, version.id)
@@ -124,7 +126,9 @@ async def delete_evaluation(session: AsyncSession, user_id: UUID, evaluation_id:
         NotFoundError: the user has no such evaluation.
         ConflictError: a gate waits for it; its train job can be canceled.
     """
+    # Its lineage first: an erasure there may be about to remove it.
     details = await get_evaluation(session, user_id, evaluation_id)
+    await lock_lineage(session, user_id, details.evaluation.lineage_id)
     if details.job.kind is JobKind.TRAIN and details.job.status in UNFINISHED:
         raise ConflictError(f"A promotion gate waits for it: cancel the train job {details.job.id} instead.")
     deleted = await session.scalar(

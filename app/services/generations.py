@@ -19,7 +19,8 @@ from app.domain.seeds import MAX_SEED
 from app.services.context import Work
 from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
-from app.services.lineages import get_lineage
+from app.services.lineages import get_lineage, lock_lineage
+from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import named_version
 
@@ -57,6 +58,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         UnknownConceptError: a prompt names a concept that the version has not learned.
     """
     session = work.session
+    await lock_user(session, user_id)
     lineage, head = (await get_lineage(session, user_id, new.lineage_id))[:2]
     version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
     taught = tuple(link.taught for link in await ancestry(session, version.id) if link.taught is not None)
@@ -143,7 +145,9 @@ async def delete_generation(session: AsyncSession, user_id: UUID, generation_id:
     Raises:
         NotFoundError: the user has no such generation.
     """
-    await get_generation(session, user_id, generation_id)
+    # Its lineage first: an erasure there may be about to remove it.
+    details = await get_generation(session, user_id, generation_id)
+    await lock_lineage(session, user_id, details.generation.lineage_id)
     deleted = await session.scalar(
         update(Generation)
         .where(Generation.id == generation_id, Generation.deleted_at.is_(None))

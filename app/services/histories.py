@@ -42,7 +42,6 @@ async def branch_lineage(
     """
     session = work.session
     original = (await lock_lineage(session, user_id, lineage_id))[0]
-    # After the lineage, as in every submission, so that nobody deadlocks.
     await insist_on_room(work, user_id, {Quota.LINEAGES: 1})
     fork = (await named_version(session, lineage_id, from_version, "from_version"))[0]
     branch = Lineage(

@@ -21,7 +21,7 @@ from app.domain.safetensors_header import read_header
 from app.services.context import Work
 from app.services.images import Upload
 from app.services.jobs import PlacedJob
-from app.services.lineages import lock_lineage
+from app.services.lineages import get_lineage, lock_lineage
 from app.services.objects import make_live, stored
 from app.services.quotas import check_room
 from app.services.submission import submit_job
@@ -47,8 +47,7 @@ async def submit_import(work: Work, user_id: UUID, lineage_id: UUID, new: NewImp
         QuotaReachedError: the user has no room for the file, or too many jobs.
         StorageError: S3 failed.
     """
-    lineage = (await lock_lineage(work.session, user_id, lineage_id))[0]
-    await _insist_on_empty(work.session, lineage)
+    await _insist_on_empty(work.session, (await get_lineage(work.session, user_id, lineage_id))[0])
     await to_thread.run_sync(_check, new)
     row = await to_thread.run_sync(
         describe_object, user_id, "imports", new.upload.file, "application/octet-stream"
@@ -61,6 +60,9 @@ async def submit_import(work: Work, user_id: UUID, lineage_id: UUID, new: NewImp
         taught=new.taught,
     )
     async with stored(work.services, [row], [new.upload.file]):
+        # Again, and exactly; only now, as nobody else of the user's goes on meanwhile.
+        lineage = (await lock_lineage(work.session, user_id, lineage_id))[0]
+        await _insist_on_empty(work.session, lineage)
         await make_live(work.session, [row])
         job = Job(
             user_id=user_id,

@@ -17,6 +17,7 @@ from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
+from app.services.locks import lock_user
 
 HeadedLineage = Row[Lineage, int, int | None]
 """A lineage, the number of its head, and for a branch that of its fork."""
@@ -89,18 +90,20 @@ async def get_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) ->
     Raises:
         NotFoundError: the user has no such lineage.
     """
-    row = (await session.execute(lineages_of(user_id).where(Lineage.id == lineage_id))).one_or_none()
+    query = lineages_of(user_id).where(Lineage.id == lineage_id).execution_options(populate_existing=True)
+    row = (await session.execute(query)).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no lineage {lineage_id}.")
     return row
 
 
 async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -> HeadedLineage:
-    """The same, locked: two submissions, or a submission and a publication, take turns.
+    """The same, locked, and its user before it: two submissions, or a submission and a publication, take turns.
 
     Raises:
         NotFoundError: the user has no such lineage.
     """
+    await lock_user(session, user_id)
     # Locked before it is read: a lock on the joined query would, after a wait, join the new head with old versions.
     await session.execute(
         select(Lineage.id).where(Lineage.id == lineage_id, Lineage.user_id == user_id).with_for_update(key_share=True)

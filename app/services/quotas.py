@@ -14,6 +14,7 @@ from app.db.tables import Concept, ConceptImage, Generation, Job, Lineage, Store
 from app.domain.errors import Fault, QuotaReachedError
 from app.domain.quotas import Quota, QuotaOverrides
 from app.services.context import Work
+from app.services.locks import lock_user
 
 _GPU_WINDOW = timedelta(days=30)
 
@@ -61,7 +62,7 @@ async def insist_on_room(work: Work, user_id: UUID, more: Mapping[Quota, int]) -
     Raises:
         QuotaReachedError: a quota is used up; the fault names it and tells the numbers.
     """
-    await work.session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+    await lock_user(work.session, user_id)
     await check_room(work, user_id, more)
 
 

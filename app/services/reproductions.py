@@ -11,6 +11,7 @@ from app.domain.lineages import Provenance
 from app.services.context import Work
 from app.services.jobs import PlacedJob
 from app.services.lineages import get_lineage
+from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import get_version
 
@@ -24,6 +25,7 @@ async def submit_reproduction(work: Work, user_id: UUID, lineage_id: UUID, numbe
         QuotaReachedError: the user has too many jobs.
     """
     session = work.session
+    await lock_user(session, user_id)
     lineage = (await get_lineage(session, user_id, lineage_id))[0]
     version = (await get_version(session, user_id, lineage_id, number))[0]
     concept_id, provenance = _trained(version)

@@ -16,6 +16,7 @@ from app.domain.quotas import QuotaOverrides
 from app.services.access import Identity, insist_on_scope
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
+from app.services.locks import lock_belongings
 
 
 async def create_user(session: AsyncSession, name: str, *, is_admin: bool) -> tuple[User, str]:
@@ -65,8 +66,8 @@ async def delete_user(session: AsyncSession, admin_id: UUID, user_id: UUID) -> N
     if deleted is None:
         raise NotFoundError(f"There is no user {user_id}.")
     note_deletion(session, admin_id, DeletedKind.USER, user_id)
-    # Lineages first: a worker that publishes locks its lineage before anything else.
     for table in (Lineage, Concept, Generation, Evaluation):
+        await lock_belongings(session, table, user_id)
         await session.execute(
             update(table).where(table.user_id == user_id, table.deleted_at.is_(None)).values(deleted_at=now)
         )
