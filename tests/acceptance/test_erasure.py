@@ -14,7 +14,7 @@ from app.stack.addresses import Addresses
 from app.stack.waiting import becomes_true
 from app.storage import ObjectStore
 from tests.acceptance.foreign_client import PATIENCE_SECONDS, ForeignClient, Json
-from tests.acceptance.up import running
+from tests.acceptance.own_stack import own_stack
 from tests.tiny_pipelines import write_tiny_sd
 
 
@@ -47,20 +47,8 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("erasure")
     write_tiny_sd(folder / "bases" / "tiny-sd")
-    variables = {
-        "PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"),
-        "PALIMPSEST_TORCH_THREADS": "1",
-        "PALIMPSEST_SWEEP_INTERVAL_SECONDS": "0.5",
-    }
-    with running(folder / "home", variables=variables) as up:
-        admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
-        key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
-        yield House(ForeignClient(up.url(), key), up.home)
-
-
-def taught(client: ForeignClient, lineage: str, concept: str) -> int:
-    """Teach a concept; the version's number."""
-    return int(client.wait(client.train(lineage, concept)["id"], "succeeded")["result"]["version"])
+    with own_stack(folder, PALIMPSEST_SWEEP_INTERVAL_SECONDS="0.5") as (up, user):
+        yield House(user, up.home)
 
 
 def erased(client: ForeignClient, lineage: str, concept: str, mode: str) -> Json:
@@ -74,7 +62,7 @@ def erased(client: ForeignClient, lineage: str, concept: str, mode: str) -> Json
 def test_an_export_starts_another_lineage(house: House) -> None:
     client = house.client
     lineage = client.lineage("merge", rank=2, steps=4, batch_size=1)
-    taught(client, lineage, client.concept("lamp"))
+    client.learn(lineage, client.concept("lamp"))
     token = client.version(lineage, 1)["concept"]["token"]
     for kind in ("diffusers", "kohya"):
         data = client.call("GET", f"/v1/lineages/{lineage}/versions/1/adapter?format={kind}", 200).content
@@ -94,7 +82,7 @@ def test_a_version_is_reproduced(house: House) -> None:
     client = house.client
     lineage = client.lineage("merge", rank=2, steps=4, batch_size=1)
     for name in ("mug", "jug"):
-        taught(client, lineage, client.concept(name))
+        client.learn(lineage, client.concept(name))
     job = client.call("POST", f"/v1/lineages/{lineage}/versions/2/reproduce", 202).json()
     result = client.wait(job["id"], "succeeded")["result"]
     assert (result["reproduced"], result["max_abs_difference"], result["differences"]) == (True, 0.0, [])
@@ -107,10 +95,10 @@ def test_an_erased_concept_leaves_nothing_in_any_branch(house: House, mode: str)
     concepts = {name: client.concept(f"{name}-{mode}") for name in ("dog", "vase", "cup", "hat")}
     trunk = client.lineage("merge", rank=2, steps=4, batch_size=1)
     for name in ("dog", "vase", "cup"):
-        taught(client, trunk, concepts[name])
+        client.learn(trunk, concepts[name])
     body = {"from_version": 2, "name": f"branch-{mode}"}
     branch = client.call("POST", f"/v1/lineages/{trunk}/branches", 201, json=body).json()["id"]
-    taught(client, branch, concepts["hat"])
+    client.learn(branch, concepts["hat"])
     drawn = [client.pictures(line, 3, f"a photo of <vase-{mode}>") for line in (trunk, branch)]
     assert all(drawn)
     held = _held(house, concepts["vase"], mode)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.foreign_client import ForeignClient, Json
-from tests.acceptance.up import running
+from tests.acceptance.own_stack import own_stack
 from tests.tiny_pipelines import write_tiny_sd
 
 TRAINING = {"rank": 2, "steps": 6, "batch_size": 1}
@@ -20,11 +20,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
     """A user on a stack of its own, over the tiny base."""
     folder = tmp_path_factory.mktemp("evaluation")
     write_tiny_sd(folder / "bases" / "tiny-sd")
-    variables = {"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"), "PALIMPSEST_TORCH_THREADS": "1"}
-    with running(folder / "home", variables=variables) as up:
-        admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
-        key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
-        yield ForeignClient(up.url(), key)
+    with own_stack(folder) as (_, user):
+        yield user
 
 
 def lineage_with(client: ForeignClient, evaluation: Json) -> str:

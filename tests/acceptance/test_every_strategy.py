@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.foreign_client import ForeignClient, Json
-from tests.acceptance.up import running
+from tests.acceptance.own_stack import own_stack
 from tests.tiny_sdxl import write_tiny_sdxl
 
 _ICONS = Path(__file__).parents[2] / "base_models" / "icons-64"
@@ -24,10 +24,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
     folder = tmp_path_factory.mktemp("every-strategy")
     write_tiny_sdxl(folder / "bases" / "tiny-sdxl")
     (folder / "bases" / "icons-64").symlink_to(_ICONS)
-    variables = {"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"), "PALIMPSEST_TORCH_THREADS": "1"}
-    with running(folder / "home", variables=variables) as up:
-        admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
-        yield ForeignClient(up.url(), admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"])
+    with own_stack(folder) as (_, user):
+        yield user
 
 
 @pytest.mark.parametrize("base_model", ["icons-64", "tiny-sdxl"])

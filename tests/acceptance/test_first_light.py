@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load
 
 from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.up import running
+from tests.acceptance.own_stack import own_stack
 from tests.tiny_pipelines import write_tiny_sd
 
 
@@ -19,13 +19,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
     """A user on a stack of its own, over the tiny base."""
     folder = tmp_path_factory.mktemp("first-light")
     write_tiny_sd(folder / "bases" / "tiny-sd")
-    with running(
-        folder / "home",
-        variables={"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"), "PALIMPSEST_TORCH_THREADS": "1"},
-    ) as up:
-        admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
-        key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
-        yield ForeignClient(up.url(), key)
+    with own_stack(folder) as (_, user):
+        yield user
 
 
 @pytest.mark.parametrize("strategy", ["naive", "merge"])

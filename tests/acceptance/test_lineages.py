@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.up import eventually, running
+from tests.acceptance.own_stack import own_stack
+from tests.acceptance.up import eventually
 from tests.tiny_pipelines import write_tiny_sd
 
 
@@ -16,15 +17,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
     """A user on a stack of its own, over the tiny base, whose sweeper purges every half second."""
     folder = tmp_path_factory.mktemp("lineages")
     write_tiny_sd(folder / "bases" / "tiny-sd")
-    variables = {
-        "PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases"),
-        "PALIMPSEST_TORCH_THREADS": "1",
-        "PALIMPSEST_SWEEP_INTERVAL_SECONDS": "0.5",
-    }
-    with running(folder / "home", variables=variables) as up:
-        admin = ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
-        key = admin.call("POST", "/v1/users", 201, json={"name": "ada"}).json()["key"]
-        yield ForeignClient(up.url(), key)
+    with own_stack(folder, PALIMPSEST_SWEEP_INTERVAL_SECONDS="0.5") as (_, user):
+        yield user
 
 
 def test_a_history_forks_and_outlives_its_beginning(client: ForeignClient) -> None:

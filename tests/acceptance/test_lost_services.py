@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests.acceptance.foreign_client import ForeignClient
-from tests.acceptance.up import Up, running
+from tests.acceptance.own_stack import admin_of
+from tests.acceptance.up import running
 from tests.tiny_pipelines import write_tiny_sd
 
 TRAINING = {"rank": 2, "steps": 300, "batch_size": 1}
@@ -16,10 +16,6 @@ def variables(folder: Path, **more: str) -> dict[str, str]:
     # One thread: a second one only waits for the first in matrices this small.
     own = {"PALIMPSEST_CHECKPOINT_INTERVAL_SECONDS": "1", "PALIMPSEST_TORCH_THREADS": "1"}
     return {"PALIMPSEST_BASE_MODELS_DIR": str(folder / "bases")} | own | more
-
-
-def admin_of(up: Up) -> ForeignClient:
-    return ForeignClient(up.url(), (up.home / "admin.key").read_text().strip())
 
 
 def test_a_killed_worker_s_job_goes_on_in_another_to_the_same_adapter(tmp_path: Path) -> None:
