@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -45,7 +46,7 @@ def waiters(server: Server) -> int:
         return int(connection.execute(text(query)).scalar_one())
 
 
-def waits(server: Server, count: int, *, unless: Future[object] | None = None) -> None:
+def waits(server: Server, count: int, *, unless: Future[Any] | None = None) -> None:
     """Wait until so many wait for a lock, or that one needs not."""
 
     def all_wait() -> bool:
