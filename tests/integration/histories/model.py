@@ -137,6 +137,16 @@ class Model:
 
     # What there is.
 
+    def there_users(self) -> list[ModelUser]:
+        """The users that are not deleted."""
+        return [user for user in self.users if not user.is_deleted]
+
+    def is_to_be_purged(self) -> bool:
+        """Whether something is deleted that is not gone."""
+        things: list[ModelUser | ModelLineage | ModelConcept] = [*self.users, *self.lineages, *self.concepts]
+        is_waiting = any(thing.is_deleted and not thing.is_purged for thing in things)
+        return is_waiting or any(drawn.is_deleted and not drawn.is_gone for drawn in self.generations)
+
     def there(self) -> list[ModelVersion]:
         """The versions that have a row."""
         return [version for version in self.versions if version.is_there]

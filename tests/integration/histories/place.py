@@ -112,8 +112,6 @@ class Place:
 @contextmanager
 def open_place(settings: Settings) -> Iterator[Place]:
     """On migrated, empty services."""
-    assert settings.database_url is not None
-    assert settings.broker_url is not None
     changes = {
         "lease_seconds": _LONG,
         "retry_backoff_seconds": _LONG,
@@ -122,6 +120,8 @@ def open_place(settings: Settings) -> Iterator[Place]:
         "torch_threads": 1,
     }
     settings = settings.model_copy(update=changes)
+    assert settings.database_url is not None
+    assert settings.broker_url is not None
     engine, store = make_engine(settings.database_url), ObjectStore(settings)
     with engine.connect() as connection:
         # Nothing is killed here: commits need not wait for the disk.
