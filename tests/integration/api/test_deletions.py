@@ -128,7 +128,7 @@ def assert_all_of_it_is_gone(server: Server, thing_id: str) -> None:
     assert {listed.key for listed in ObjectStore(server.settings).list()} == keys
 
 
-@pytest.mark.parametrize("kind", ["generation", "evaluation"])
+@pytest.mark.parametrize("kind", ["concept", "generation", "evaluation"])
 def test_what_goes_with_one_thing(server: Server, client: httpx.Client, kind: str) -> None:
     path = own_everything(server, client).path(PATHS[kind])
     assert client.delete(path).status_code == 204
@@ -141,7 +141,7 @@ def test_what_goes_with_one_thing(server: Server, client: httpx.Client, kind: st
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", ["concept", "lineage", "user"])
+@pytest.mark.parametrize("kind", ["lineage", "user"])
 def test_a_crash_anywhere_is_made_good_by_the_next_round(
     server: Server, admin: httpx.Client, new_client: Callable[[], httpx.Client], kind: str
 ) -> None:
