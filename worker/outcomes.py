@@ -25,7 +25,8 @@ class UnreadableJobError(PalimpsestError):
 _OUTAGES = (StorageError, OperationalError, InterfaceError)
 
 # Errors that another try may mend. A user's error, or a training that diverged, would only fail again.
-_RETRIABLE = (ObjectLostError, UnreadableJobError, OSError, torch.OutOfMemoryError)
+_OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
+_RETRIABLE = (ObjectLostError, UnreadableJobError, OSError, *_OUT_OF_MEMORY)
 
 # What the operator's log says of these names keys, addresses and folders, which are not the user's business.
 _PRIVATE: dict[type[PalimpsestError], str] = {
@@ -43,9 +44,10 @@ def describe(error: Exception) -> JobFault:
     if isinstance(error, PalimpsestError):
         detail = _PRIVATE.get(type(error), error.detail)
         return JobFault(type=error.slug, title=error.title(), detail=detail, errors=error.faults)
-    if isinstance(error, torch.OutOfMemoryError):
-        detail = "The device ran out of memory: lower batch_size, resolution, rank or num_images."
-        return JobFault(type="out-of-memory", title="The device ran out of memory", detail=detail)
+    if isinstance(error, _OUT_OF_MEMORY):
+        detail = "The worker ran out of memory, although it takes images one at a time where the batch does not fit: "
+        detail += "lower the training's resolution or rank, or its strategy's replay_batch_size."
+        return JobFault(type="out-of-memory", title="The worker ran out of memory", detail=detail)
     if isinstance(error, (*_OUTAGES, OSError)):
         detail = f"A service that the worker needs was out of reach ({type(error).__name__})."
         return JobFault(type="not-ready", title="A service was out of reach", detail=detail)

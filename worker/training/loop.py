@@ -5,10 +5,11 @@ gives the same adapter on the CPU, bit for bit, however often it was interrupted
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from app.domain.errors import NotFiniteError
 from app.domain.jobs import Phase
@@ -23,7 +24,8 @@ from worker.strategies.replay import replay
 from worker.strategies.scene import Scene, Setting
 from worker.training.checkpoint import Checkpoint, capture, parse, restore, task_digest
 from worker.training.data import encode
-from worker.training.lesson import Lesson
+from worker.training.lesson import Batch, Lesson
+from worker.training.memory import Memory
 from worker.training.session import Session, open_session
 from worker.training.task import Hooks, Trained, TrainingTask
 
@@ -56,10 +58,12 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
         extra_loss = start.extra_loss(scene)
         hooks.phase(Phase.TRAINING)
         session = open_session(adapter, task.training, generator, extra_loss.streams, base.device)
-        final_loss = _Loop(task, hooks, digest, lesson, extra_loss).run(session, checkpoint)
+        memory = Memory(task.training.batch_size)
+        final_loss = _Loop(task, hooks, digest, lesson, extra_loss, memory).run(session, checkpoint)
         total = task.training.steps
         state = start.keep(replace(scene, tick=lambda: hooks.step(total, total, None)))
-        trained = Trained(adapter.snapshot(), final_loss, {**start.notes, **extra_loss.notes()}, state)
+        notes = {**start.notes, **extra_loss.notes(), **memory.notes()}
+        trained = Trained(adapter.snapshot(), final_loss, notes, state)
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained
@@ -83,13 +87,14 @@ def _start(task: TrainingTask, setting: Setting, generator: torch.Generator) -> 
     return strategy_of(task.strategy).start(replay(task.chain), NewTask(shapes, task.training, generator, setting))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Loop:
     task: TrainingTask
     hooks: Hooks
     digest: str
     lesson: Lesson
     extra_loss: ExtraLoss
+    memory: Memory
 
     def run(self, session: Session, checkpoint: Checkpoint | None) -> float:
         """All steps that are still to do; returns the loss of the last one."""
@@ -106,14 +111,39 @@ class _Loop:
         return loss
 
     def _step(self, session: Session, step: int) -> float:
-        batch_loss = self.lesson.loss(self.task.training.batch_size, session.generator)
-        extra = self.extra_loss.of_step()
-        if extra is not None:
-            batch_loss = batch_loss + extra
-        loss = float(batch_loss.detach())
-        if not math.isfinite(loss):
-            raise NotFiniteError(f"The loss is not finite at step {step} of {self.task.training.steps}.")
-        norm = session.update(batch_loss, self.task.training.max_grad_norm)
+        batch = self.lesson.draw(self.task.training.batch_size, session.generator)
+        streams = {name: stream.get_state() for name, stream in session.streams.items()}
+
+        def update(part_size: int) -> float:
+            for name, state in streams.items():
+                session.streams[name].set_state(state)
+            return self._update(session, step, batch, part_size)
+
+        return self.memory.fit(update)
+
+    def _update(self, session: Session, step: int, batch: Batch, part_size: int) -> float:
+        """One optimizer step; returns the loss."""
+        parts: list[float] = []
+
+        def losses() -> Iterator[Tensor]:
+            for part in self._losses(batch, part_size):
+                parts.append(float(part.detach()))
+                if not math.isfinite(parts[-1]):
+                    raise NotFiniteError(f"The loss is not finite at step {step} of {self.task.training.steps}.")
+                yield part
+
+        norm = session.update(losses(), self.task.training.max_grad_norm)
         if not math.isfinite(norm):
             raise NotFiniteError(f"The gradient is not finite at step {step} of {self.task.training.steps}.")
-        return loss
+        return sum(parts)
+
+    def _losses(self, batch: Batch, part_size: int) -> Iterator[Tensor]:
+        """What adds up to the step's loss: in one where it fits into memory, bit for bit the sum that it always was."""
+        if part_size >= len(batch):
+            whole, extra = batch.loss(), self.extra_loss.of_step()
+            yield whole if extra is None else whole + extra
+            return
+        for part in batch.parts(part_size):
+            yield part.loss() * (len(part) / len(batch))
+        if (extra := self.extra_loss.of_step()) is not None:
+            yield extra

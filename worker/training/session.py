@@ -1,7 +1,7 @@
 """The moving parts of one training: everything that a step changes, and nothing else."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,14 +28,16 @@ class Session:
     generator: torch.Generator
     streams: Mapping[str, torch.Generator]
 
-    def update(self, loss: torch.Tensor, max_grad_norm: float) -> float:
-        """One optimizer step down the gradient of `loss`; returns the gradient's norm before clipping.
+    def update(self, losses: Iterable[torch.Tensor], max_grad_norm: float) -> float:
+        """One optimizer step down the gradient of the losses' sum; returns the gradient's norm before clipping.
 
-        If that norm is not finite, nothing is changed.
+        Each loss is asked for when the one before it is done with, and has freed its memory. If the norm is not finite,
+        or a loss raises, nothing is changed.
         """
         parameters = self.adapter.trainable()
         self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        for loss in losses:
+            self.accelerator.backward(loss)
         norm = float(self.accelerator.clip_grad_norm_(parameters, max_grad_norm))
         if math.isfinite(norm):
             self.optimizer.step()

@@ -79,7 +79,7 @@ def a_session_and_its_parameters(max_norm: float, gradient: float) -> tuple[floa
     adapter = LiveAdapter(1.0, {"x": live}, ())
     session = open_session(adapter, TrainingOptions(), torch.Generator(), {}, tiny_base().device)
     before = live.b.detach().clone()
-    norm = session.update((live.a * gradient).sum() + live.b.sum() * 0, max_norm)
+    norm = session.update([(live.a * gradient).sum() + live.b.sum() * 0], max_norm)
     assert live.a.grad is not None
     return norm, [live.a.grad, live.b.detach() - before]
 
