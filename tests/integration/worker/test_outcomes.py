@@ -4,18 +4,21 @@ import math
 from typing import Any
 
 import pytest
-from sqlalchemy import func
+import torch
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from torch.nn import functional as F
 
+from app.db import leases
 from app.db.leases import LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job, Lineage, ObjectStatus, StoredObject, Version
-from app.domain.errors import NotFiniteError, ObjectLostError, StorageError
+from app.domain.errors import InvalidInputError, NotFiniteError, ObjectLostError, StorageError
 from app.domain.jobs import JobStatus, Phase
 from tests.integration.worker.world import KINDS, TRAINING, World
-from worker import teaching
+from worker import outcomes, teaching
 from worker.context import HandBackError
+from worker.models.sd import StableDiffusionBase
 from worker.train_hooks import TrainHooks
 from worker.training.loop import train
 from worker.training.task import Trained
@@ -102,6 +105,9 @@ def test_a_checkpoint_of_another_parent_is_not_used(world: World, monkeypatch: p
     [
         (ObjectLostError("Object users/x is missing."), JobStatus.QUEUED, 1),
         (OSError("No space left on device"), JobStatus.QUEUED, 1),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"), JobStatus.QUEUED, 1),
+        (MemoryError(), JobStatus.QUEUED, 1),
+        (InvalidInputError("These options do not fit this base."), JobStatus.FAILED, 1),
         (StorageError("Object storage could not read users/x from http://10.0.0.1"), JobStatus.QUEUED, 0),
         (OperationalError("SELECT 1", {}, Exception("server closed")), JobStatus.QUEUED, 0),
         (NotFiniteError("The loss is not finite at step 2 of 6."), JobStatus.FAILED, 1),
@@ -117,7 +123,7 @@ def test_only_what_another_try_may_mend_is_retried(
     job = world.job(job_id)
     assert (job.status, job.failures) == (status, failures)
     assert job.error is not None
-    for private in ("a bug", "users/x", "10.0.0.1", "SELECT"):
+    for private in ("a bug", "users/x", "10.0.0.1", "SELECT", "MiB"):
         assert private not in job.error.detail
     assert (job.not_before is not None) == (status is JobStatus.QUEUED)
 
@@ -146,7 +152,48 @@ def test_a_lost_object_is_given_up_after_so_many_tries(world: World, monkeypatch
     _fail_with(monkeypatch, ObjectLostError("Object users/x is missing."))
     runner = world.runner(retry_backoff_seconds=0)
     assert runner.run_until_idle(KINDS) == world.settings.max_failures
-    assert world.job(job_id).status is JobStatus.FAILED
+    job = world.job(job_id)
+    assert (job.status, job.attempt, job.failures) == (JobStatus.FAILED, 5, 5)
+    assert job.error is not None
+    assert job.error.type == "object-lost"
+
+
+def test_one_image_too_many_is_given_up_with_what_to_lower(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one image fits; and the job behind it in the lineage has its turn."""
+    lineage_id = world.lineage()
+    job_id, next_id = world.train(lineage_id, "dog"), world.train(lineage_id, "vase")
+    real = StableDiffusionBase.predict
+
+    def predict(*arguments: Any) -> torch.Tensor:
+        if world.job(job_id).status is JobStatus.RUNNING:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(StableDiffusionBase, "predict", predict)
+    assert world.runner(retry_backoff_seconds=0).run_until_idle(KINDS) == world.settings.max_failures + 1
+    job = world.job(job_id)
+    assert (job.status, job.failures) == (JobStatus.FAILED, world.settings.max_failures)
+    assert job.error is not None
+    assert job.error.type == "out-of-memory"
+    assert "lower the training's resolution or rank" in job.error.detail
+    assert world.job(next_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", [StorageError("S3 is gone"), ObjectLostError("one is missing")])
+def test_each_wait_is_twice_the_one_before_up_to_a_limit(world: World, error: Exception) -> None:
+    job_id = world.train(world.lineage(), "dog")
+    settings = world.settings.model_copy(update={"max_failures": 9})
+    waits = []
+    for _ in range(8):
+        with transaction(world.engine) as session:
+            claimed = leases.claim(session, KINDS, "somebody", 30)
+            assert claimed is not None
+            outcomes.record(session, claimed, error, settings)
+            job = session.get_one(Job, job_id, populate_existing=True)
+            wait = select(func.extract("epoch", Job.not_before - func.now())).where(Job.id == job_id)
+            waits.append(round(float(session.scalar(wait) or 0)))
+            job.not_before = None
+    assert waits == [10, 20, 40, 80, 120, 120, 120, 120]
 
 
 def test_a_lease_given_up_by_the_worker_is_no_failure_of_the_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
