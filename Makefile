@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit integration acceptance chaos-short chaos fuzz audit pretrain clean
+.PHONY: demo test check unit integration acceptance chaos-short chaos histories fuzz audit pretrain clean
 
 demo: .venv/installed
 	$(BIN)/python -m demo
@@ -31,6 +31,10 @@ chaos-short: .venv/installed
 chaos: .venv/installed
 	$(BIN)/python -m tests.chaos
 	$(BIN)/python -m tests.chaos.stops
+
+# 500 histories of up to 50 moves of users and workers, against a model; `make test` has a few of them.
+histories: .venv/installed
+	$(BIN)/python -m tests.integration.histories 500 50
 
 # Some 10,000 generated requests against every route; five minutes on two quiet cores.
 fuzz: .venv/installed

@@ -65,8 +65,12 @@ class Workers:
 
     def work_off(self, draw: random.Random) -> None:
         """A worker does a job from its beginning to its end."""
+        self.take_and_finish(draw.choice(_KINDS))
+
+    def take_and_finish(self, kinds: tuple[JobKind, ...]) -> None:
+        """A job of these kinds, if there is one."""
         hand = self.idle()[0]
-        if self._claim(hand, draw.choice(_KINDS)):
+        if self._claim(hand, kinds):
             self.finish(hand)
 
     def finish(self, hand: Hand) -> None:
