@@ -27,6 +27,7 @@ from app.db.tables import (
     User,
     Version,
 )
+from app.db.usage import remember_time
 from app.domain.evaluations import EvaluationFileName
 from app.domain.jobs import JobKind, JobStatus
 
@@ -131,6 +132,7 @@ def _purge_user(session: Session, user_id: UUID) -> None:
 def _purge_lineage(session: Session, lineage_id: UUID) -> None:
     grave = Grave.of(session, lineage_id, session.scalars(_owner(Lineage, lineage_id)).one())
     hand_over(session, [lineage_id])
+    remember_time(session, lineage_id)
     own = select(Lineage.id).where(Lineage.id == lineage_id)
     rows = {"lineages": 1} | _count_within(session, own)
     grave.bury(select(Version.adapter_object_id).where(Version.lineage_id == lineage_id))

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import leases
 from app.db.session import make_engine, transaction
+from app.db.usage import forget_old_times
 from app.domain.errors import NotReadyError, StorageError
 from app.domain.jobs import JobFault
 from app.logs import configure_logging
@@ -91,6 +92,7 @@ class Sweeper:
         with transaction(self._engine) as session:
             collection.drop_finished_checkpoints(session)
             collection.drop_old_idempotency_keys(session)
+            forget_old_times(session)
         collection.collect(self._engine, self._store, self._settings.stray_object_age_seconds)
         if time.monotonic() - self._listed_at >= self._settings.list_bucket_interval_seconds:
             self._listed_at = time.monotonic()

@@ -8,7 +8,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 import app.db.deletion_tables
-import app.db.evaluation_tables  # noqa: F401 - so that the metadata has every table
+import app.db.evaluation_tables
+import app.db.usage  # noqa: F401 - so that the metadata has every table
 import migrations
 from app.db.session import make_engine
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, Select, cast, func, select
-from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
+from sqlalchemy import ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.queries import UNFINISHED
 from app.db.tables import Concept, ConceptImage, Generation, Job, Lineage, StoredObject, User, Version
+from app.db.usage import gpu_seconds
 from app.domain.errors import Fault, QuotaReachedError
 from app.domain.quotas import Quota, QuotaOverrides
 from app.services.context import Work
 from app.services.locks import lock_user
-
-_GPU_WINDOW = timedelta(days=30)
 
 # Only what time alone frees; a picture or a lineage goes when its owner deletes it.
 _RETRY_AFTER_SECONDS = {Quota.UNFINISHED_JOBS: 60, Quota.GPU_SECONDS: 24 * 3600}
@@ -86,7 +83,8 @@ def _reached(quota: Quota, used: int, wanted: int, limit: int) -> QuotaReachedEr
     return QuotaReachedError(detail, (fault,), _RETRY_AFTER_SECONDS.get(quota))
 
 
-def _used(quota: Quota, user_id: UUID) -> ScalarSelect[int]:
+def _used(quota: Quota, user_id: UUID) -> ScalarSelect[int] | ScalarSelect[float]:
+    query: Select[int] | Select[float]
     match quota:
         case Quota.IMAGES:
             images = select(func.count()).select_from(ConceptImage).join(Concept)
@@ -98,13 +96,5 @@ def _used(quota: Quota, user_id: UUID) -> ScalarSelect[int]:
         case Quota.STORED_BYTES:
             query = select(func.coalesce(func.sum(StoredObject.size_bytes), 0)).where(StoredObject.user_id == user_id)
         case Quota.GPU_SECONDS:
-            query = _gpu_seconds(user_id)
+            query = gpu_seconds(user_id)
     return query.scalar_subquery()
-
-
-def _gpu_seconds(user_id: UUID) -> Select[int]:
-    """From a job's first start to its end, for the jobs that are still there."""
-    now = func.clock_timestamp()
-    seconds = cast(func.extract("epoch", func.coalesce(Job.finished_at, now) - Job.started_at), DOUBLE_PRECISION)
-    total = func.coalesce(func.sum(func.greatest(seconds, 0)), 0)
-    return select(total).where(Job.user_id == user_id, Job.started_at > now - _GPU_WINDOW)

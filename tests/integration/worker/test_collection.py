@@ -1,6 +1,6 @@
 """What is deleted goes for good, and nothing else does."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -19,6 +19,7 @@ from app.db.tables import (
     User,
     Version,
 )
+from app.db.usage import SpentTime, gpu_seconds
 from app.domain.jobs import JobStatus
 from app.domain.strategies import StrategyOptions
 from app.storage import describe_object
@@ -184,3 +185,31 @@ def test_a_queued_job_of_a_deleted_concept_is_canceled(world: World) -> None:
     delete_all(world, Concept)
     world.runner().run_until_idle(KINDS)
     assert world.job(job_id).status is JobStatus.CANCELED
+
+
+def test_deleting_a_lineage_gives_no_time_back(world: World) -> None:
+    lineage_id = world.lineage()
+    for name in ("dog", "vase", "cup"):
+        world.train(lineage_id, name)
+    with transaction(world.engine) as session:
+        # Of the last 30 days 40 seconds count; an hour of the month before does not, and what has not begun is nothing.
+        jobs = session.query(Job).order_by(Job.seq).all()
+        jobs[0].started_at = datetime.now(UTC) - timedelta(days=2)
+        jobs[0].finished_at = jobs[0].started_at + timedelta(seconds=40)
+        jobs[1].started_at = datetime.now(UTC) - timedelta(days=31)
+        jobs[1].finished_at = jobs[1].started_at + timedelta(hours=1)
+    assert _gpu_seconds(world) == 40
+    delete_all(world, Lineage)
+    sweep(world)
+    assert _count(world, Lineage, Job) == [0, 0]
+    assert _gpu_seconds(world) == 40
+    with transaction(world.engine) as session:
+        session.execute(update(SpentTime).values(started_at=datetime.now(UTC) - timedelta(days=31)))
+    assert _gpu_seconds(world) == 0
+    sweep(world)
+    assert _count(world, SpentTime) == [0]
+
+
+def _gpu_seconds(world: World) -> float:
+    with transaction(world.engine) as session:
+        return float(session.scalar(gpu_seconds(world.user_id)) or 0)
