@@ -123,7 +123,7 @@ def learn_together(
         session = open_session(adapter, arm.together, generator, {}, base.device)
         for _ in range(arm.together.steps):
             loss = lesson.loss(arm.together.batch_size, generator)
-            session.update(loss, arm.together.max_grad_norm)
+            session.update([loss], arm.together.max_grad_norm)
         link = ChainLink(one.strategy, adapter.snapshot())
     return Learned(link, float(loss.detach()), time.perf_counter() - began)
 
