@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.chaos [seed] [jobs] [faults]`, by default as docs/reliability.md shows it."""
+"""The long run: `python -m tests.chaos [seed] [jobs] [faults] [steps]`, by default as docs/reliability.md shows it."""
 
 import sys
 import tempfile
@@ -8,14 +8,14 @@ from pathlib import Path
 from tests.chaos.harness import run
 from tests.chaos.report import Plan
 
-_SEED, _JOBS, _FAULTS = 20_261_125, 1_000, 208
+_SEED, _JOBS, _FAULTS, _STEPS = 20_261_125, 1_000, 208, 16
 
 
 def main() -> int:
     """Run, print the table and every violation; the exit status is 1 if there is one."""
     given = [int(word) for word in sys.argv[1:]]
-    seed, jobs, faults = given + [_SEED, _JOBS, _FAULTS][len(given) :]
-    plan = Plan(seed=seed, jobs=jobs, faults=faults)
+    seed, jobs, faults, steps = given + [_SEED, _JOBS, _FAULTS, _STEPS][len(given) :]
+    plan = Plan(seed=seed, jobs=jobs, faults=faults, train_steps=steps)
     _say(str(asdict(plan)))
     with tempfile.TemporaryDirectory(prefix="palimpsest-chaos-") as folder:
         outcome = run(plan, Path(folder) / "home", _say)

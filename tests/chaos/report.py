@@ -13,9 +13,9 @@ class Plan:
     seed: int
     jobs: int
     faults: int
+    train_steps: int
     users: int = 4
     workers: int = 4
-    train_steps: int = 16
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 3.0
     checkpoint_seconds: float = 1.0
