@@ -99,8 +99,9 @@ class _Rounds:
         self._trials.woken += len(overtaken)
         self._trials.void += len(stopped) - len(overtaken)
         if (after := self._rows()) != before:
-            changed = [table for table in before if before[table] != after[table]]
-            self._trials.violations.append(f"{overtaken} changed {changed} after they woke up")
+            changed = {table: sorted({*before[table]} ^ {*after[table]}) for table in before}
+            found = {table: rows for table, rows in changed.items() if rows}
+            self._trials.violations.append(f"{overtaken} changed {found} after they woke up")
 
     def _losses(self, name: str) -> int:
         log = self._fleet.log(name)
@@ -137,12 +138,12 @@ class _Rounds:
             return session.get_one(Job, job_id).attempt
 
     def _is_at_rest(self) -> bool:
-        """All jobs are over, and the sweeper has removed what they do not need any more."""
+        """All jobs are over, and the sweeper has removed what they do not need any more, or never published."""
         unfinished = Job.status.not_in(TERMINAL) | Job.checkpoint_object_id.is_not(None)
         with transaction(self._fleet.engine) as session:
             jobs = session.scalar(select(Job.id).where(unfinished).limit(1))
-            dead = session.scalar(select(StoredObject.id).where(StoredObject.status == ObjectStatus.DEAD).limit(1))
-        return jobs is None and dead is None
+            left = session.scalar(select(StoredObject.id).where(StoredObject.status != ObjectStatus.LIVE).limit(1))
+        return jobs is None and left is None
 
     def _rows(self) -> dict[str, list[str]]:
         """Every row of what workers write; no client asks for anything meanwhile, and the sweeper has come to rest."""

@@ -133,7 +133,8 @@ def test_the_interval_predicts_half_of_it_for_each_interruption() -> None:
 
 def test_an_outcome_with_a_violation_is_not_clean_and_shows_it() -> None:
     work = Work(done=120, needed=100, interruptions=2, seconds_per_step=0.1)
-    outcome = Outcome(Plan(1, 1, 1, train_steps=16), 9.0, {"succeeded": 1}, {}, [3.0, 5.0], work, {"stale writes": [str(uuid4())]})
+    violations = {"stale writes": [str(uuid4())]}
+    outcome = Outcome(Plan(1, 1, 1, train_steps=16), 9.0, {"succeeded": 1}, {}, [3.0, 5.0], work, violations)
     assert not outcome.is_clean()
     assert "| violations: stale writes | 1 |" in outcome.table()
     assert replace(outcome, violations={"stale writes": []}).is_clean()
