@@ -89,7 +89,7 @@ class GenerationBody(Value):
     version: int
     prompt: str
     resolved_prompt: str = Field(description="With the words that stand for the concepts.")
-    negative_prompt: str | None
+    negative_prompt: str | None = Field(description="With each concept's words in the place of its `<name>`.")
     num_images: int
     seed: int
     steps: int

@@ -77,6 +77,7 @@ def test_a_name_comes_back(admin: httpx.Client, lineage: str, name: str) -> None
 @example("a" * 2000, "")
 @example("🦁" * 2000, "\u202e")
 @example("line\r\nbreaks\ttoo", "\x1b[2J")
+@example("", "<")
 def test_a_prompt_comes_back(admin: httpx.Client, lineage: str, prompt: str, negative: str) -> None:
     # `<` begins a concept's name; written so, it is a letter like others.
     asked = [text.replace("\\", "").replace("<", "\\<")[:2000].removesuffix("\\") for text in (prompt, negative)]
@@ -84,8 +85,8 @@ def test_a_prompt_comes_back(admin: httpx.Client, lineage: str, prompt: str, neg
     answer = admin.post("/v1/generations", json=body)
     assert answer.status_code == 202, answer.text
     shown = admin.get(f"/v1/generations/{answer.json()['result']['generation_id']}").json()
-    assert [shown["prompt"], shown["negative_prompt"]] == asked
-    assert shown["resolved_prompt"] == asked[0].replace("\\<", "<")
+    assert shown["prompt"] == asked[0]
+    assert [shown["resolved_prompt"], shown["negative_prompt"]] == [text.replace("\\<", "<") for text in asked]
 
 
 def _of_prompt(client: httpx.Client, lineage: str, text: str) -> httpx.Response:
