@@ -23,7 +23,7 @@ from worker.pretraining import (
     tokenizer,
     vae,
 )
-from worker.pretraining.training import Schedule
+from worker.pretraining.training import DivergedError, Schedule
 
 _ROOT = Path(__file__).parents[2]
 _log = logging.getLogger(__name__)
@@ -102,7 +102,15 @@ def main(
         raise typer.BadParameter(f"{stage!r} is none of: all, adopt, {', '.join(stages)}")
     for name, run in stages.items():
         if stage in (name, "all"):
-            run()
+            _run(run)
+
+
+def _run(stage: Callable[[], object]) -> None:
+    try:
+        stage()
+    except DivergedError as error:
+        typer.echo(f"{error}. The last checkpoint is kept; lower the learning rate before going on.", err=True)
+        raise typer.Exit(1) from error
 
 
 def _schedule(steps: int, minutes: float | None) -> Schedule:

@@ -18,6 +18,14 @@ from matplotlib import pyplot as plt
 _log = logging.getLogger(__name__)
 _CHECKPOINT_SECONDS = 60.0
 _PLOT_WINDOW_STEPS = 100
+# A run has diverged when its mean loss over the last few steps is so many times that over the hundred before them.
+_RECENT_STEPS = 20
+_STEPS_BEFORE = 100
+_DIVERGED = 1.25
+
+
+class DivergedError(Exception):
+    """The loss rose and stayed up. What has been trained since the last checkpoint is worth nothing and not kept."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,11 @@ class Run:
         return self._average
 
     def train(self, loss_of_step: Callable[[int], Tensor], after_step: Callable[[], None] = lambda: None) -> None:
-        """Run to the schedule's end; a killed run loses what came after its last checkpoint and nothing else."""
+        """Run to the schedule's end; a killed run loses what came after its last checkpoint and nothing else.
+
+        Raises:
+            DivergedError: the loss rose for good; the last checkpoint stays.
+        """
         saved_at = time.monotonic()
         self.model.train()
         for _ in self._progress():
@@ -91,6 +103,7 @@ class Run:
             self.model.zero_grad(set_to_none=True)
             after_step()
             self.losses.append(loss.item())
+            self._refuse_divergence()
             self.step += 1
             self._update_average()
             self.seconds += time.monotonic() - started
@@ -114,6 +127,14 @@ class Run:
         partial.replace(self.checkpoint)
         plot_losses(self.losses, self.folder / f"{self.name}-loss.png", self.name)
         _log.info("%s: %s", self.name, self._status())
+
+    def _refuse_divergence(self) -> None:
+        before = self.losses[-_STEPS_BEFORE - _RECENT_STEPS : -_RECENT_STEPS]
+        if len(before) < _STEPS_BEFORE:
+            return
+        usual, recent = sum(before) / len(before), sum(self.losses[-_RECENT_STEPS:]) / _RECENT_STEPS
+        if not recent < _DIVERGED * usual:
+            raise DivergedError(f"{self.name}: at step {self.step} the loss has risen from {usual:.3f} to {recent:.3f}")
 
     def _status(self) -> str:
         recent = self.losses[-_PLOT_WINDOW_STEPS:]

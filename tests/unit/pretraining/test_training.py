@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.pretraining.optimizers import split_optimizers
-from worker.pretraining.training import Run, Schedule
+from worker.pretraining.training import DivergedError, Run, Schedule
 
 
 def toy_run(folder: Path, schedule: Schedule) -> tuple[Run, nn.Module]:
@@ -65,3 +65,35 @@ def test_a_schedule_ends_by_steps_or_by_the_clock() -> None:
     schedule = Schedule(total_steps=100, total_seconds=60.0)
     assert schedule.progress(step=50, seconds=15.0) == 0.5
     assert schedule.progress(step=10, seconds=60.0) == 1.0
+
+
+def losing(folder: Path, losses: list[float]) -> Run:
+    """A run whose losses are these, whatever it learns."""
+    run, model = toy_run(folder, Schedule(total_steps=len(losses)))
+
+    def loss_of_step(step: int) -> Tensor:
+        if step == 150:
+            run.save()
+        weight = next(model.parameters())
+        return losses[step] + 0.0 * weight.sum()
+
+    run.train(loss_of_step)
+    return run
+
+
+def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"toy: at step 1[56]"):
+        losing(tmp_path, [0.33] * 150 + [0.6] * 100)
+    run, _ = toy_run(tmp_path, Schedule(total_steps=250))
+    assert run.step == 150
+
+
+def test_a_loss_that_is_no_number_is_divergence(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError):
+        losing(tmp_path, [0.33] * 150 + [float("nan")] * 100)
+
+
+def test_a_noisy_loss_or_a_bad_step_is_none(tmp_path: Path) -> None:
+    noisy = [0.3 + 0.1 * (step % 3) for step in range(200)]
+    noisy[160] = 1.5
+    assert losing(tmp_path, noisy).step == 200
