@@ -96,4 +96,6 @@ SWEEP = tuple(
 
 def at_equal_compute(training: TrainingOptions) -> Contestant:
     """The challenger in about the time of `merge`."""
-    return _under(f"{CHALLENGER.name}, at merge's time", MILD_REPLAY, steps=max(1, round(training.steps / REPLAY_TIMES)))
+    return _under(
+        f"{CHALLENGER.name}, at merge's time", MILD_REPLAY, steps=max(1, round(training.steps / REPLAY_TIMES))
+    )
