@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from app.domain.concepts import ConceptKind
 from app.domain.training import TrainingOptions
 from benchmarks.continual_study.contestants import (
     BASE,
@@ -29,21 +28,21 @@ from benchmarks.experiments.arms import default_training
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError, open_crew
 from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, read_manifest
-from benchmarks.experiments.streams import Cells, Stream, perform_stream, stream_of, stream_runs_in
+from benchmarks.experiments.streams import Cells, Kind, Stream, perform_stream, stream_of, stream_runs_in
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
 from worker.evaluation.encoders.base import EncoderError
 
 RESULTS = Path(__file__).parent / "results"
 app = typer.Typer(add_completion=False)
 
-Kind = Annotated[ConceptKind, typer.Option(help="Streams of objects or of styles.")]
+OfKind = Annotated[Kind, typer.Option(help="Streams of objects, of held-out sets, or of sets redrawn by a filter.")]
 Model = Annotated[Path, typer.Option(help="The base model's folder.")]
 WorkDir = Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")]
 Output = Annotated[Path, typer.Option(help="Results, tables and figures go there.")]
 Processes = Annotated[int, typer.Option(help="Runs at a time, each in a process of one thread.")]
 Minutes = Annotated[float, typer.Option(help="No run is begun after so many minutes.")]
 Runs = Annotated[int, typer.Option(help="Streams, each of its own concepts and order.")]
-Length = Annotated[int, typer.Option(help="Concepts of each stream: 10 is the stress; of styles there are 3 at most.")]
+Length = Annotated[int, typer.Option(help="Concepts of each stream: 10 is the stress; there are 3 styles, 5 redrawn ones.")]
 Steps = Annotated[int, typer.Option(help="Training steps of each lesson.")]
 BatchSize = Annotated[int, typer.Option(help="Images of each training step.")]
 Pictures = Annotated[int, typer.Option(help="Pictures of each cell, 10 denoising steps each.")]
@@ -52,7 +51,7 @@ Drawn = Annotated[Cells, typer.Option(help="Cells of R that are drawn.")]
 
 @app.command()
 def search(
-    kind: Kind = ConceptKind.OBJECT,
+    kind: OfKind = Kind.OBJECT,
     model: Model = EMBEDDED_BASE,
     work_dir: WorkDir = WORK_DIR,
     output: Output = RESULTS,
@@ -75,7 +74,7 @@ def search(
 
 @app.command()
 def confirm(
-    kind: Kind = ConceptKind.OBJECT,
+    kind: OfKind = Kind.OBJECT,
     model: Model = EMBEDDED_BASE,
     work_dir: WorkDir = WORK_DIR,
     output: Output = RESULTS,
@@ -106,7 +105,7 @@ def report(output: Output = RESULTS) -> None:
 class _Study:
     """One part of the split, one kind of concept: its streams, and the file of its runs."""
 
-    def __init__(self, model: Path, work_dir: Path, output: Path, part: Part, kind: ConceptKind, pictures: int) -> None:
+    def __init__(self, model: Path, work_dir: Path, output: Path, part: Part, kind: Kind, pictures: int) -> None:
         self._model, self._part, self._kind = model, part, kind
         self._icons = load_icons(work_dir)
         self._sizes = Sizes(pictures=pictures, sampling_steps=10)

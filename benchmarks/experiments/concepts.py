@@ -1,14 +1,15 @@
 """Concepts to learn, drawn from one part of the committed split, with the pictures that judge them set apart.
 
-An object is one icon of one pretrained set under a held-out name. A style is a set that pretraining never saw. Training
-and reference pictures never share a placement; those of an object differ in their backgrounds as well, and those of a
-style in the things that they show.
+An object is one icon of one pretrained set under a held-out name. A style is a set that pretraining never saw, or a
+pretrained one redrawn by a filter that the generator never saw. Training and reference pictures never share a
+placement; those of an object differ in their backgrounds as well, and those of a style in the things that they show.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from PIL import Image
 
@@ -16,6 +17,8 @@ from app.domain.concepts import ConceptKind, TaughtConcept
 from worker.pretraining.captions import article
 from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Picture, Pictures
+from worker.pretraining.encoder_augmentation import Filter
+from worker.pretraining.encoder_training import redraw
 from worker.pretraining.icon_sets import PRETRAINING_SETS
 from worker.pretraining.pictures import Placement, compose
 from worker.pretraining.split import Split, load_split
@@ -35,8 +38,15 @@ STYLE_SETS = {
     Part.SEARCH: ("openmoji",),
     Part.CONFIRMATION: ("emojione-monotone", "emojione-v1", "streamline-emojis"),
 }
+# Whose icons are redrawn.
+REDRAWN_SETS = {
+    Part.TUNING: ("fluent-emoji-flat",),
+    Part.SEARCH: ("noto-v1",),
+    Part.CONFIRMATION: ("emojione", "noto", "twemoji"),
+}
 TRAINING_PICTURES = 5
 _STYLE_REFERENCES = 12
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
@@ -101,18 +111,25 @@ def draw_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[C
     Raises:
         ValueError: the part has fewer.
     """
-    known = {picture.name for picture in pictures.for_generator}
-    return [
-        _style(pictures, [p for p in pictures.index if p.set_name == name and p.name in known], seed)
-        for name in _sample(STYLE_SETS[part], count, seed)
-    ]
+    return [_style(pictures, name, Filter.NONE, seed) for name in _sample(STYLE_SETS[part], count, seed)]
+
+
+def draw_redrawn_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:
+    """`count` filters, each over a set of the part's. The *how* encoder has learned to tell them; no generator has.
+
+    Raises:
+        ValueError: there are fewer filters.
+    """
+    filters = _sample([style for style in Filter if style is not Filter.NONE], count, seed)
+    sets = random.Random(f"redrawn {seed}").choices(REDRAWN_SETS[part], k=count)
+    return [_style(pictures, name, style, seed) for name, style in zip(sets, filters, strict=True)]
 
 
 def _names(split: Split, part: Part) -> dict[str, str]:
     return {Part.TUNING: split.tuning, Part.SEARCH: split.search, Part.CONFIRMATION: split.confirmation}[part]
 
 
-def _sample(names: Sequence[str], count: int, seed: int) -> list[str]:
+def _sample(names: Sequence[Choice], count: int, seed: int) -> list[Choice]:
     if count > len(names):
         raise ValueError(f"{count} concepts were asked for, but this part of the split has {len(names)}")
     return random.Random(f"concepts {seed}").sample(names, count)
@@ -135,14 +152,16 @@ def _object(pictures: Pictures, picture: Picture, class_noun: str, seed: int) ->
     )
 
 
-def _style(pictures: Pictures, of_set: list[Picture], seed: int) -> Concept:
-    set_name = of_set[0].set_name
-    generator = random.Random(f"style {seed} {set_name}")
+def _style(pictures: Pictures, set_name: str, style: Filter, seed: int) -> Concept:
+    known = {picture.name for picture in pictures.for_generator}
+    of_set = [p for p in pictures.index if p.set_name == set_name and p.name in known]
+    name = set_name if style is Filter.NONE else f"{set_name}-{style}"
+    generator = random.Random(f"style {seed} {name}")
     shown = generator.sample(of_set, TRAINING_PICTURES + _STYLE_REFERENCES)
     colours = generator.sample(list(BACKGROUNDS), len(BACKGROUNDS))
-    drawn = [_place(pictures, p, colours[n % len(colours)], generator) for n, p in enumerate(shown)]
+    drawn = [_place(pictures, p, colours[n % len(colours)], generator, style) for n, p in enumerate(shown)]
     return Concept(
-        name=set_name,
+        name=name,
         kind=ConceptKind.STYLE,
         class_noun=None,
         training=tuple(drawn[:TRAINING_PICTURES]),
@@ -151,5 +170,9 @@ def _style(pictures: Pictures, of_set: list[Picture], seed: int) -> Concept:
     )
 
 
-def _place(pictures: Pictures, picture: Picture, background: str, generator: random.Random) -> Image.Image:
-    return Image.fromarray(compose(pictures.rasters[picture.row], Placement.draw(generator, background)))
+def _place(
+    pictures: Pictures, picture: Picture, background: str, generator: random.Random, style: Filter = Filter.NONE
+) -> Image.Image:
+    raster = pictures.rasters[picture.row]
+    redrawn = raster if style is Filter.NONE else redraw(raster, style)
+    return Image.fromarray(compose(redrawn, Placement.draw(generator, background)))

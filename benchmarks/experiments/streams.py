@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from app.domain.base import Value
-from app.domain.concepts import ConceptKind
 from app.domain.strategies import Fold, StrategyOptions
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Arm, Learned, Together, learn, learn_together
-from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
+from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_redrawn_styles, draw_styles
 from benchmarks.experiments.first_lessons import shared
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
@@ -51,32 +50,22 @@ class Stream:
         return StreamTrial(self, Arm(strategy=strategy, training=seeded))
 
 
-def stream_of_objects(pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
-    """Each seed draws objects of its own, and their order.
+class Kind(StrEnum):
+    """What a stream is made of: held-out objects, held-out sets as styles, or pretrained sets redrawn by a filter."""
+
+    OBJECT = "object"
+    STYLE = "style"
+    REDRAWN_STYLE = "redrawn-style"
+
+
+def stream_of(kind: Kind, pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
+    """Each seed draws concepts and their order. There are few held-out sets: of those always the same are met.
 
     Raises:
         ValueError: the part has fewer.
     """
-    return Stream(tuple(draw_objects(pictures, part, length, seed)), seed)
-
-
-def stream_of_styles(pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
-    """Each seed draws an order of the part's sets, and what they are shown by; there are few sets, always the same.
-
-    Raises:
-        ValueError: the part has fewer.
-    """
-    return Stream(tuple(draw_styles(pictures, part, length, seed)), seed)
-
-
-def stream_of(kind: ConceptKind, pictures: Pictures, part: Part, length: int, seed: int) -> Stream:
-    """One of objects or of styles.
-
-    Raises:
-        ValueError: the part has fewer.
-    """
-    make = stream_of_objects if kind is ConceptKind.OBJECT else stream_of_styles
-    return make(pictures, part, length, seed)
+    draw = {Kind.OBJECT: draw_objects, Kind.STYLE: draw_styles, Kind.REDRAWN_STYLE: draw_redrawn_styles}[kind]
+    return Stream(tuple(draw(pictures, part, length, seed)), seed)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.experiments.arms import default_training
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError, open_crew
 from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, read_manifest
-from benchmarks.experiments.streams import perform_stream, stream_of_objects, stream_runs_in
+from benchmarks.experiments.streams import Kind, perform_stream, stream_of, stream_runs_in
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
 from benchmarks.strategy_options.candidates import CANDIDATES
 from benchmarks.strategy_options.plan import search
@@ -39,7 +39,7 @@ def main(
     icons = load_icons(work_dir)
     sizes = Sizes(pictures=pictures, sampling_steps=sampling_steps)
     streams = [
-        stream_of_objects(icons, Part.TUNING, concepts, seed)
+        stream_of(Kind.OBJECT, icons, Part.TUNING, concepts, seed)
         for seed in range(sizes.draw_seed, sizes.draw_seed + orders)
     ]
     training = default_training(read_manifest(model)).model_copy(update={"steps": steps})

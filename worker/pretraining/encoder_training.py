@@ -15,6 +15,7 @@ from worker.evaluation.encoders.icons import DIMENSIONS, IconNet, Trunk
 from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.encoder_augmentation import Filter, draw_backgrounds, place, restyle, spoil
 from worker.pretraining.optimizers import split_optimizers
+from worker.pretraining.pictures import Pixels
 from worker.pretraining.training import Run, Schedule
 
 THINGS = "encoder"
@@ -122,6 +123,14 @@ def shrink(rasters: Tensor) -> dict[int, Tensor]:
         side: F.interpolate(premultiplied, size=(side, side), mode="bilinear", antialias=True).mul(255).round().byte()
         for side in _SIDES
     }
+
+
+def redraw(raster: Pixels, style: Filter) -> Pixels:
+    """(h, w, 4) uint8 RGBA -> (96, 96, 4): the icon as training redraws it, not premultiplied."""
+    premultiplied = restyle(shrink(torch.tensor(raster[None]))[_SIDES[-1]].float().div(255), style)
+    colour, alpha = premultiplied[:, :3], premultiplied[:, 3:]
+    straight = torch.cat([colour / alpha.clamp(min=1 / 255), alpha], dim=1).clamp(0, 1)
+    return straight[0].permute(1, 2, 0).mul(255).round().byte().numpy()
 
 
 @dataclass(frozen=True)

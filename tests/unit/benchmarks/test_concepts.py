@@ -4,17 +4,30 @@ import numpy as np
 import pytest
 
 from app.domain.concepts import ConceptKind
-from benchmarks.experiments.concepts import STYLE_SETS, Concept, Part, draw_objects, draw_styles
+from benchmarks.experiments.concepts import (
+    REDRAWN_SETS,
+    STYLE_SETS,
+    Concept,
+    Part,
+    draw_objects,
+    draw_redrawn_styles,
+    draw_styles,
+)
 from tests.unit.benchmarks.made_up import icons
 from worker.pretraining.colours import BACKGROUNDS, nearest_background
-from worker.pretraining.icon_sets import HELD_OUT_SETS
+from worker.pretraining.encoder_augmentation import Filter
+from worker.pretraining.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS
 from worker.pretraining.split import load_split
 
 ALL = 40
 
 
 def drawn(part: Part, seed: int = 0) -> list[Concept]:
-    return [*draw_objects(icons(), part, 10, seed), *draw_styles(icons(), part, 1, seed)]
+    return [
+        *draw_objects(icons(), part, 10, seed),
+        *draw_styles(icons(), part, 1, seed),
+        *draw_redrawn_styles(icons(), part, 5, seed),
+    ]
 
 
 @pytest.mark.parametrize("part", Part)
@@ -30,6 +43,26 @@ def test_no_style_is_in_two_parts_and_none_was_pretrained() -> None:
     sets = [name for part in Part for name in STYLE_SETS[part]]
     assert len(set(sets)) == len(sets)
     assert set(sets) == {icon_set.name for icon_set in HELD_OUT_SETS}
+
+
+@pytest.mark.parametrize("part", Part)
+def test_redrawn_styles_are_different_filters_over_the_parts_own_sets(part: Part) -> None:
+    for seed in range(4):
+        names = [concept.name for concept in draw_redrawn_styles(icons(), part, 5, seed)]
+        filters = {name.rpartition("-")[2] for name in names}
+        assert filters == {style.value for style in Filter if style is not Filter.NONE}
+        assert {name.rpartition("-")[0] for name in names} <= set(REDRAWN_SETS[part])
+    sets = [name for part in Part for name in REDRAWN_SETS[part]]
+    assert sorted(sets) == sorted(icon_set.name for icon_set in PRETRAINING_SETS)
+
+
+def test_redrawn_pictures_are_what_the_filter_makes_of_the_icon() -> None:
+    """Made-up icons are squares of one colour: grey ones have three equal channels."""
+    styles = draw_redrawn_styles(icons(), Part.TUNING, 5, seed=0)
+    grey = next(style for style in styles if style.name.endswith("grey"))
+    for picture in (*grey.training, *grey.references):
+        middle = np.asarray(picture)[24:40, 24:40].reshape(-1, 3).astype(int)
+        assert np.ptp(middle, axis=1).max() <= 1
 
 
 @pytest.mark.parametrize("part", Part)

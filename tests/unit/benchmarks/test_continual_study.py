@@ -18,13 +18,13 @@ from benchmarks.experiments.arms import Together
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError
 from benchmarks.experiments.scoring import Scores
-from benchmarks.experiments.streams import Cells, Row, Stream, StreamRun, StreamTrial, stream_of_objects, stream_runs_in
+from benchmarks.experiments.streams import Cells, Kind, Row, Stream, StreamRun, StreamTrial, stream_of, stream_runs_in
 from benchmarks.statistics import Estimate
 from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 
 SETTING = laboratory().setting
 LENGTH = 3
-STREAMS = [stream_of_objects(icons(), Part.SEARCH, LENGTH, seed) for seed in range(3)]
+STREAMS = [stream_of(Kind.OBJECT, icons(), Part.SEARCH, LENGTH, seed) for seed in range(3)]
 TRAINING = TrainingOptions(steps=10)
 ENTRANTS = (BASE, ISOLATED, *PAPERS_FOUR, CHALLENGER, JOINT)
 FLOOR, ALONE = 0.1, 0.9

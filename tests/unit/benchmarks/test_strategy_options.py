@@ -11,14 +11,14 @@ from benchmarks.experiments.arms import Arm
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError
 from benchmarks.experiments.scoring import Scores
-from benchmarks.experiments.streams import StreamRun, StreamTrial, stream_of_objects, stream_runs_in
+from benchmarks.experiments.streams import Kind, StreamRun, StreamTrial, stream_of, stream_runs_in
 from benchmarks.strategy_options.candidates import CANDIDATES, without_options
 from benchmarks.strategy_options.choice import Measured, choose, difference, is_default
 from benchmarks.strategy_options.plan import Findings, search
 from benchmarks.strategy_options.tables import table
 from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 
-STREAMS = [stream_of_objects(icons(), Part.TUNING, 3, seed) for seed in range(2)]
+STREAMS = [stream_of(Kind.OBJECT, icons(), Part.TUNING, 3, seed) for seed in range(2)]
 TRAINING = TrainingOptions(steps=7)
 SETTING = laboratory().setting
 # No default is ever as strong as these.

@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from app.domain.concepts import ConceptKind
 from app.domain.strategies import CLoraOptions, EwcOptions, IsolatedOptions, MergeOptions, StrategyOptions
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Together
@@ -14,18 +13,18 @@ from benchmarks.experiments.concepts import STYLE_SETS, Part
 from benchmarks.experiments.scoring import Scores
 from benchmarks.experiments.streams import (
     Cells,
+    Kind,
     StreamRun,
     StreamTrial,
     line_of,
     perform_stream,
     stream_of,
-    stream_of_objects,
 )
 from benchmarks.headroom.runs import Trial, perform
 from tests.unit.benchmarks.made_up import icons, laboratory
 from worker.evaluation.metrics import average_forgetting, average_score, plasticity
 
-STREAM = stream_of_objects(icons(), Part.TUNING, 2, seed=1)
+STREAM = stream_of(Kind.OBJECT, icons(), Part.TUNING, 2, seed=1)
 TRAINING = TrainingOptions(rank=2, steps=2, batch_size=1, learning_rate=1e-2)
 LABORATORY = laboratory(pictures=2)
 FREE = EwcOptions(lam=0, fisher_samples=2)
@@ -68,7 +67,7 @@ def test_the_base_draws_every_concept_once_and_training_leaves_it_as_it_was() ->
 
 
 def test_drawing_the_ends_alone_leaves_out_cells_and_changes_none() -> None:
-    stream = stream_of_objects(icons(), Part.TUNING, 3, seed=1)
+    stream = stream_of(Kind.OBJECT, icons(), Part.TUNING, 3, seed=1)
     trial = stream.under(MergeOptions(), TRAINING)
     every, ends = (perform_stream(LABORATORY, replace(trial, cells=cells)) for cells in Cells)
     assert [[cell is not None for cell in row] for row in ends.rows] == [[True], [False, True], [True, True, True]]
@@ -96,12 +95,12 @@ def test_a_version_keeps_an_adapter_and_what_its_strategy_tells_the_next() -> No
 @pytest.mark.parametrize("length", [1, 3])
 def test_streams_of_styles_are_orders_of_the_parts_sets(length: int) -> None:
     seeds = range(12)
-    streams = [stream_of(ConceptKind.STYLE, icons(), Part.CONFIRMATION, length, seed) for seed in seeds]
+    streams = [stream_of(Kind.STYLE, icons(), Part.CONFIRMATION, length, seed) for seed in seeds]
     orders = {tuple(concept.name for concept in stream.concepts) for stream in streams}
     assert {name for order in orders for name in order} == set(STYLE_SETS[Part.CONFIRMATION])
     assert len(orders) > 1
     with pytest.raises(ValueError, match="4 concepts were asked for"):
-        stream_of(ConceptKind.STYLE, icons(), Part.CONFIRMATION, 4, 0)
+        stream_of(Kind.STYLE, icons(), Part.CONFIRMATION, 4, 0)
 
 
 def test_the_matrix_has_the_cells_in_their_places() -> None:
@@ -119,7 +118,7 @@ def test_the_matrix_has_the_cells_in_their_places() -> None:
 
 def test_a_key_tells_everything_apart_that_the_pictures_depend_on() -> None:
     setting = LABORATORY.setting
-    other_seed = stream_of_objects(icons(), Part.TUNING, 2, seed=2)
+    other_seed = stream_of(Kind.OBJECT, icons(), Part.TUNING, 2, seed=2)
     trials = [
         StreamTrial(STREAM, None),
         STREAM.under(MergeOptions(), TRAINING),
