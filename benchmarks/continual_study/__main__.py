@@ -35,14 +35,16 @@ from worker.evaluation.encoders.base import EncoderError
 RESULTS = Path(__file__).parent / "results"
 app = typer.Typer(add_completion=False)
 
-OfKind = Annotated[Kind, typer.Option(help="Streams of objects, of held-out sets, or of sets redrawn by a filter.")]
+OfKind = Annotated[Kind, typer.Option(help="Of objects, held-out sets, or sets redrawn by a filter.")]
 Model = Annotated[Path, typer.Option(help="The base model's folder.")]
 WorkDir = Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")]
 Output = Annotated[Path, typer.Option(help="Results, tables and figures go there.")]
 Processes = Annotated[int, typer.Option(help="Runs at a time, each in a process of one thread.")]
 Minutes = Annotated[float, typer.Option(help="No run is begun after so many minutes.")]
 Runs = Annotated[int, typer.Option(help="Streams, each of its own concepts and order.")]
-Length = Annotated[int, typer.Option(help="Concepts of each stream: 10 is the stress; there are 3 styles, 5 redrawn ones.")]
+Length = Annotated[
+    int, typer.Option(help="Concepts of each stream: 10 is the stress; there are 3 styles, 5 redrawn ones.")
+]
 Steps = Annotated[int, typer.Option(help="Training steps of each lesson.")]
 BatchSize = Annotated[int, typer.Option(help="Images of each training step.")]
 Pictures = Annotated[int, typer.Option(help="Pictures of each cell, 10 denoising steps each.")]
