@@ -261,6 +261,9 @@ StrategyOptions = (
 )
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
 
+DEFAULT_STRATEGY = SelfReplayOptions()
+"""What a lineage follows that names no strategy: what kept the most in the study (docs/study.md)."""
+
 STRATEGIES: dict[str, type[StrategyOptions]] = {
     options.model_fields["name"].default: options for options in get_args(StrategyOptions)
 }

@@ -11,7 +11,7 @@ from app.api.schemas.examples import EARLIER
 from app.db.tables import BaseModelRow
 from app.domain.base import Value
 from app.domain.base_models import BaseModelManifest
-from app.domain.strategies import STRATEGIES, MergeOptions, StrategyOptions
+from app.domain.strategies import DEFAULT_STRATEGY, STRATEGIES, MergeOptions, StrategyOptions
 
 
 class StrategyBody(Value):
@@ -23,6 +23,7 @@ class StrategyBody(Value):
             "summary": MergeOptions.info.summary,
             "source": MergeOptions.info.source,
             "cost": MergeOptions.info.cost,
+            "default": False,
             "options_schema": MergeOptions.model_json_schema(),
         }
     )
@@ -31,6 +32,7 @@ class StrategyBody(Value):
     summary: str
     source: str
     cost: str
+    default: bool = Field(description="Whether lineages follow it that name none.")
     options_schema: Mapping[str, JsonValue]
 
     @classmethod
@@ -38,7 +40,14 @@ class StrategyBody(Value):
         """The body of a strategy's options."""
         info = options.info
         schema = options.model_json_schema()
-        return cls(name=name, summary=info.summary, source=info.source, cost=info.cost, options_schema=schema)
+        return cls(
+            name=name,
+            summary=info.summary,
+            source=info.source,
+            cost=info.cost,
+            default=name == DEFAULT_STRATEGY.name,
+            options_schema=schema,
+        )
 
 
 class StrategyPage(PageBody[StrategyBody]):

@@ -12,7 +12,7 @@ from app.domain.base_models import BaseModelName
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import AnyProvenance, VersionStatus
-from app.domain.strategies import AnyStrategy
+from app.domain.strategies import DEFAULT_STRATEGY, AnyStrategy
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.lineages import HeadedLineage
 from app.services.versions import PlacedVersion
@@ -21,7 +21,7 @@ _TRAINING: dict[str, JsonValue] = TrainingOptions(steps=200).model_dump(mode="js
 
 
 class NewLineageBody(Value):
-    """A lineage to create. Training options left out take the base model's defaults."""
+    """A lineage to create. What is left out takes a default; that of training options is the base model's."""
 
     model_config = example(
         {
@@ -35,7 +35,7 @@ class NewLineageBody(Value):
 
     name: Label
     base_model: BaseModelName
-    strategy: AnyStrategy
+    strategy: AnyStrategy = DEFAULT_STRATEGY
     training: TrainingOverrides = TrainingOverrides()
     evaluation: EvaluationPolicy = EvaluationPolicy()
 

@@ -38,6 +38,14 @@ def test_a_lineage_keeps_its_strategys_options(
     assert answer.json()["strategy"] == options | filled_in
 
 
+def test_a_lineage_that_names_no_strategy_follows_the_listed_default(client: httpx.Client) -> None:
+    listed = client.get("/v1/strategies").json()["items"]
+    (default,) = [strategy["name"] for strategy in listed if strategy["default"]]
+    unnamed = client.post("/v1/lineages", json={"name": "pets", "base_model": BASE}).json()
+    body = {"name": "pets", "base_model": BASE, "strategy": {"name": default}}
+    assert unnamed["strategy"] == client.post("/v1/lineages", json=body).json()["strategy"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
