@@ -49,6 +49,7 @@ REPLAY = SelfReplayOptions(lam=3.0, mu=0.0, latents_per_concept=6, sampling_step
 MILD_REPLAY = SelfReplayOptions(
     lam=1.0, mu=0.25, latents_per_concept=4, neutral_latents=8, sampling_steps=20, replay_batch_size=2
 )
+OLD_ALONE = MILD_REPLAY.model_copy(update={"mu": 0.0})
 STRONGER_REPLAY = REPLAY.model_copy(update={"lam": 10.0})
 
 BASE = Contestant("base", lambda _, __: None)
@@ -74,6 +75,7 @@ REFERENCE_STARTS = (
 CHALLENGER = _under("self_replay, lam 1, mu 0.25", MILD_REPLAY)
 CANDIDATES = (
     CHALLENGER,
+    _under("self_replay, lam 1, mu 0", OLD_ALONE),
     _under("self_replay, lam 3", REPLAY),
     _under("self_replay, lam 10", STRONGER_REPLAY),
     _under("null_space", NullSpaceOptions()),
