@@ -72,7 +72,8 @@ REFERENCE_STARTS = (
     ),
 )
 # Chosen on the search split: of the candidates the one that keeps the most and learns no less than `merge`.
-CHALLENGER = _under("self_replay, lam 1, mu 0.25", MILD_REPLAY)
+_CHALLENGERS_OPTIONS = MILD_REPLAY
+CHALLENGER = _under("self_replay, lam 1, mu 0.25", _CHALLENGERS_OPTIONS)
 CANDIDATES = (
     CHALLENGER,
     _under("self_replay, lam 1, mu 0", OLD_ALONE),
@@ -91,13 +92,12 @@ CANDIDATES = (
 RATES = (5e-4, 1e-3, 4e-3)
 SWEEP = tuple(
     _under(f"{name}, rate {rate:g}", strategy, learning_rate=rate)
-    for name, strategy in (("merge", MergeOptions()), (CHALLENGER.name, MILD_REPLAY))
+    for name, strategy in (("merge", MergeOptions()), (CHALLENGER.name, _CHALLENGERS_OPTIONS))
     for rate in RATES
 )
 
 
 def at_equal_compute(training: TrainingOptions) -> Contestant:
     """The challenger in about the time of `merge`."""
-    return _under(
-        f"{CHALLENGER.name}, at merge's time", MILD_REPLAY, steps=max(1, round(training.steps / REPLAY_TIMES))
-    )
+    steps = max(1, round(training.steps / REPLAY_TIMES))
+    return _under(f"{CHALLENGER.name}, at merge's time", _CHALLENGERS_OPTIONS, steps=steps)

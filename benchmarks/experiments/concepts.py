@@ -111,7 +111,8 @@ def draw_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[C
     Raises:
         ValueError: the part has fewer.
     """
-    return [_style(pictures, name, Filter.NONE, seed) for name in _sample(STYLE_SETS[part], count, seed)]
+    sets = _sample(STYLE_SETS[part], count, seed)
+    return _styles(pictures, [(name, Filter.NONE) for name in sets], seed)
 
 
 def draw_redrawn_styles(pictures: Pictures, part: Part, count: int, seed: int) -> list[Concept]:
@@ -122,7 +123,7 @@ def draw_redrawn_styles(pictures: Pictures, part: Part, count: int, seed: int) -
     """
     filters = _sample([style for style in Filter if style is not Filter.NONE], count, seed)
     sets = random.Random(f"redrawn {seed}").choices(REDRAWN_SETS[part], k=count)
-    return [_style(pictures, name, style, seed) for name, style in zip(sets, filters, strict=True)]
+    return _styles(pictures, list(zip(sets, filters, strict=True)), seed)
 
 
 def _names(split: Split, part: Part) -> dict[str, str]:
@@ -152,9 +153,18 @@ def _object(pictures: Pictures, picture: Picture, class_noun: str, seed: int) ->
     )
 
 
-def _style(pictures: Pictures, set_name: str, style: Filter, seed: int) -> Concept:
-    known = {picture.name for picture in pictures.for_generator}
-    of_set = [p for p in pictures.index if p.set_name == set_name and p.name in known]
+def _styles(pictures: Pictures, drawn_by: Sequence[tuple[str, Filter]], seed: int) -> list[Concept]:
+    """One for each set and filter, shown by things that the base knows."""
+    names = {picture.name for picture in pictures.for_generator}
+    known = [picture for picture in pictures.index if picture.name in names]
+    return [
+        _style(pictures, [picture for picture in known if picture.set_name == set_name], style, seed)
+        for set_name, style in drawn_by
+    ]
+
+
+def _style(pictures: Pictures, of_set: list[Picture], style: Filter, seed: int) -> Concept:
+    set_name = of_set[0].set_name
     name = set_name if style is Filter.NONE else f"{set_name}-{style}"
     generator = random.Random(f"style {seed} {name}")
     shown = generator.sample(of_set, TRAINING_PICTURES + _STYLE_REFERENCES)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib as mpl
 import torch
@@ -132,7 +133,7 @@ class Run:
         before = self.losses[-_STEPS_BEFORE - _RECENT_STEPS : -_RECENT_STEPS]
         if len(before) < _STEPS_BEFORE:
             return
-        usual, recent = sum(before) / len(before), sum(self.losses[-_RECENT_STEPS:]) / _RECENT_STEPS
+        usual, recent = fmean(before), fmean(self.losses[-_RECENT_STEPS:])
         if not recent < _DIVERGED * usual:
             raise DivergedError(f"{self.name}: at step {self.step} the loss has risen from {usual:.3f} to {recent:.3f}")
 
