@@ -123,6 +123,8 @@ HOSTILE: dict[str, Callable[[tarfile.TarFile], None]] = {
     "a path that leads up": lambda archive: _file(archive, "../evil"),
     "a path that leads up further down": lambda archive: _file(archive, "objects/../../evil"),
     "an absolute path": lambda archive: _file(archive, "/tmp/palimpsest-evil"),
+    "a file under another spelling of its name": lambda archive: _file(archive, "objects/./a"),
+    "the folder itself": lambda archive: _file(archive, "."),
     "a symbolic link": lambda archive: _link(archive, tarfile.SYMTYPE, "/etc/passwd"),
     "a symbolic link within": lambda archive: _link(archive, tarfile.SYMTYPE, "users"),
     "a hard link": lambda archive: _link(archive, tarfile.LNKTYPE, "objects/users/one"),
