@@ -19,7 +19,8 @@ from demo.sheet import write_sheet
 from demo.stack import Stack, running_stack
 from demo.story import Plan, Story, play
 
-STRATEGIES = ("naive", "merge")
+# The plainest, one that merges, and what a lineage that names no strategy learns objects by.
+STRATEGIES = ("naive", "merge", "self_replay")
 CONCEPTS = "my-lion,my-rocket,my-guitar"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,7 +36,7 @@ def demo(
     images: Annotated[int, typer.Option(min=1, max=4, help="Pictures in each cell of the sheet.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="The first picture's; the next have the next.")] = 7,
 ) -> None:
-    """Teach three concepts, one after another, under two strategies; see what each costs the earlier ones."""
+    """Teach three concepts, one after another, under three strategies; see what each costs the earlier ones."""
     plan = Plan(
         samples=load_samples([name.strip() for name in concepts.split(",")]),
         strategies=STRATEGIES,

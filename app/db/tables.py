@@ -21,9 +21,10 @@ from app.domain.keys import KeyScope
 from app.domain.lineages import AnyProvenance, Provenance, VersionStatus
 from app.domain.quotas import QuotaOverrides
 from app.domain.strategies import AnyStrategy, StrategyOptions
+from app.domain.strategies_by_kind import FollowedOptions, FollowedStrategy
 from app.domain.training import TrainingOptions
 
-_STRATEGY = Json(TypeAdapter[StrategyOptions](AnyStrategy))
+_FOLLOWED = Json(TypeAdapter[FollowedOptions](FollowedStrategy))
 _TRAINING = Json(TypeAdapter[TrainingOptions](TrainingOptions))
 
 
@@ -155,7 +156,7 @@ class Lineage(Identified, Tombstoned, Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
     base_model: Mapped[str] = mapped_column(ForeignKey("base_models.name"))
-    strategy: Mapped[StrategyOptions] = mapped_column(_STRATEGY)
+    strategy: Mapped[FollowedOptions] = mapped_column(_FOLLOWED)
     training: Mapped[TrainingOptions] = mapped_column(_TRAINING)
     evaluation: Mapped[EvaluationPolicy] = mapped_column(
         Json(TypeAdapter[EvaluationPolicy](EvaluationPolicy)), default_factory=EvaluationPolicy

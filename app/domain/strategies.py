@@ -150,6 +150,13 @@ class CLoraOptions(Value):
     refolds: ClassVar[bool] = True
 
 
+class ReplayStart(StrEnum):
+    """How an adapter of `self_replay` starts: as one of `merge`, or as one of `null_space`."""
+
+    GAUSSIAN = "gaussian"
+    NULL_SPACE = "null_space"
+
+
 class SelfReplayOptions(Value):
     """Merge, and hold the model to what its parent version predicts for the earlier concepts' prompts."""
 
@@ -183,6 +190,10 @@ class SelfReplayOptions(Value):
     sampling_steps: int = Field(20, ge=1, le=200, description="Denoising steps by which each latent is drawn.")
     replay_batch_size: int = Field(
         2, ge=1, le=64, description="Latents per optimizer step of each of the two terms, drawn with replacement."
+    )
+    start: ReplayStart = Field(
+        ReplayStart.GAUSSIAN,
+        description="As merge starts, or as null_space does, which keeps earlier prompts' keys and values as they are.",
     )
     fixed_within_run: ClassVar[tuple[str, ...]] = ()
     fold: ClassVar[Fold] = Fold.ADD
@@ -260,9 +271,6 @@ StrategyOptions = (
     | IsolatedOptions
 )
 AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
-
-DEFAULT_STRATEGY = SelfReplayOptions()
-"""What a lineage follows that names no strategy: what kept the most in the study (docs/study.md)."""
 
 STRATEGIES: dict[str, type[StrategyOptions]] = {
     options.model_fields["name"].default: options for options in get_args(StrategyOptions)

@@ -15,7 +15,7 @@ from app.domain.comparison import Difference, Facts, differences, facts_of
 from app.domain.errors import ConflictError
 from app.domain.lineages import VersionStatus
 from app.domain.quotas import Quota
-from app.domain.strategies import StrategyOptions
+from app.domain.strategies_by_kind import FollowedOptions
 from app.domain.training import TrainingOverrides
 from app.services.context import Work
 from app.services.lineages import HeadedLineage, get_lineage, lock_lineage, override
@@ -30,7 +30,7 @@ async def branch_lineage(
     lineage_id: UUID,
     from_version: int,
     name: str,
-    strategy: StrategyOptions | None,
+    strategy: FollowedOptions | None,
     overrides: TrainingOverrides,
 ) -> HeadedLineage:
     """A lineage that shares the history of a version, which is its head; without a strategy it keeps the original's.

@@ -13,7 +13,7 @@ from app.domain.deletions import DeletedKind
 from app.domain.errors import Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import VersionStatus
-from app.domain.strategies import StrategyOptions
+from app.domain.strategies_by_kind import FollowedOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
@@ -28,7 +28,7 @@ async def create_lineage(
     user_id: UUID,
     name: str,
     base_model: str,
-    strategy: StrategyOptions,
+    strategy: FollowedOptions,
     overrides: TrainingOverrides,
     evaluation: EvaluationPolicy,
 ) -> HeadedLineage:

@@ -13,6 +13,7 @@ from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.jobs import ImportParams, JobKind, TrainParams
 from app.domain.strategies import StrategyOptions, changed_within_run
+from app.domain.strategies_by_kind import strategy_for
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work
 from app.services.jobs import PlacedJob
@@ -38,10 +39,11 @@ async def submit_training(
     past = await Past.of(session, lineage, lineage.head_version_id)
     _insist_on_new(past, concept)
     training = override(lineage.training, overrides)
-    _insist_on_same_run(past, lineage.strategy, training)
+    strategy = strategy_for(concept.kind, lineage.strategy)
+    _insist_on_same_run(past, strategy, training)
     token = await _next_token(session, lineage)
     taught = TaughtConcept(name=concept.name, kind=concept.kind, class_noun=concept.class_noun, token=token)
-    params = TrainParams(concept_id=concept.id, taught=taught, strategy=lineage.strategy, training=training)
+    params = TrainParams(concept_id=concept.id, taught=taught, strategy=strategy, training=training)
     job = Job(
         user_id=user_id,
         lineage_id=lineage.id,

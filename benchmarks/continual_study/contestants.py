@@ -11,6 +11,7 @@ from app.domain.strategies import (
     NullSpaceOptions,
     OrthogonalBasis,
     OrthogonalMergeOptions,
+    ReplayStart,
     SelfReplayOptions,
     StrategyOptions,
 )
@@ -50,6 +51,10 @@ MILD_REPLAY = SelfReplayOptions(
     lam=1.0, mu=0.25, latents_per_concept=4, neutral_latents=8, sampling_steps=20, replay_batch_size=2
 )
 OLD_ALONE = MILD_REPLAY.model_copy(update={"mu": 0.0})
+LIGHTLY_BESIDE_NULL_SPACE = OLD_ALONE.model_copy(
+    update={"lam": 0.1, "replay_batch_size": 6, "start": ReplayStart.NULL_SPACE}
+)
+LARGER_BATCHES = OLD_ALONE.model_copy(update={"replay_batch_size": 6})
 STRONGER_REPLAY = REPLAY.model_copy(update={"lam": 10.0})
 
 BASE = Contestant("base", lambda _, __: None)
@@ -74,12 +79,18 @@ REFERENCE_STARTS = (
 # Chosen on the search split: of the candidates the one that keeps the most and learns no less than `merge`.
 _CHALLENGERS_OPTIONS = MILD_REPLAY
 CHALLENGER = _under("self_replay, lam 1, mu 0.25", _CHALLENGERS_OPTIONS)
+# The same for redrawn styles: with some replay, and at no cost without.
+STYLE_CHALLENGER = _under("self_replay, null-space start, lam 0.1, mu 0", LIGHTLY_BESIDE_NULL_SPACE)
+NULL_SPACE = _under("null_space", NullSpaceOptions())
+CHALLENGERS = (CHALLENGER, STYLE_CHALLENGER, NULL_SPACE)
+OLD_ALONE_REPLAYED = _under("self_replay, lam 1, mu 0", OLD_ALONE)
+REPLAYED_STRONGLY = _under("self_replay, lam 3", REPLAY)
 CANDIDATES = (
     CHALLENGER,
-    _under("self_replay, lam 1, mu 0", OLD_ALONE),
-    _under("self_replay, lam 3", REPLAY),
+    OLD_ALONE_REPLAYED,
+    REPLAYED_STRONGLY,
     _under("self_replay, lam 10", STRONGER_REPLAY),
-    _under("null_space", NullSpaceOptions()),
+    NULL_SPACE,
     _under("null_space, keys and values alone", NullSpaceOptions(), adapted_modules=KEYS_AND_VALUES),
     _under(
         "null_space, keys and values alone, rank 16, rate 0.004",
@@ -89,11 +100,35 @@ CANDIDATES = (
         learning_rate=4e-3,
     ),
 )
-RATES = (5e-4, 1e-3, 4e-3)
-SWEEP = tuple(
-    _under(f"{name}, rate {rate:g}", strategy, learning_rate=rate)
-    for name, strategy in (("merge", MergeOptions()), (CHALLENGER.name, _CHALLENGERS_OPTIONS))
-    for rate in RATES
+
+
+def _at_rates(name: str, strategy: StrategyOptions, *rates: float) -> tuple[Contestant, ...]:
+    return tuple(_under(f"{name}, rate {rate:g}", strategy, learning_rate=rate) for rate in rates)
+
+
+SWEEP = (
+    *_at_rates(MERGE.name, MergeOptions(), 5e-4, 1e-3, 4e-3),
+    *_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, 5e-4, 1e-3, 4e-3),
+)
+_WEAKLY = OLD_ALONE.model_copy(update={"lam": 0.3})
+_STRONGLY = LARGER_BATCHES.model_copy(update={"lam": 3.0})
+STYLE_CANDIDATES = (
+    CHALLENGER,
+    OLD_ALONE_REPLAYED,
+    REPLAYED_STRONGLY,
+    STYLE_CHALLENGER,
+    _under("self_replay, null-space start, lam 0.3, mu 0", LIGHTLY_BESIDE_NULL_SPACE.model_copy(update={"lam": 0.3})),
+    _under("self_replay, null-space start, lam 1, mu 0", LIGHTLY_BESIDE_NULL_SPACE.model_copy(update={"lam": 1.0})),
+    NULL_SPACE,
+    *_at_rates(NULL_SPACE.name, NullSpaceOptions(), 4e-3),
+    _under("self_replay, lam 0.3, mu 0", _WEAKLY),
+    _under("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES),
+    *_at_rates(MERGE.name, MergeOptions(), 4e-3, 8e-3),
+    *_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, 4e-3, 8e-3),
+    *_at_rates(OLD_ALONE_REPLAYED.name, OLD_ALONE, 4e-3, 8e-3),
+    *_at_rates("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES, 4e-3),
+    *_at_rates("self_replay, lam 0.3, mu 0", _WEAKLY, 4e-3),
+    *_at_rates("self_replay, lam 3, mu 0, batches of 6", _STRONGLY, 4e-3, 8e-3),
 )
 
 

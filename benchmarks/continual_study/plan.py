@@ -7,6 +7,7 @@ from app.domain.strategies import SelfReplayOptions
 from app.domain.training import TrainingOptions
 from benchmarks.continual_study.contestants import REPLAY_TIMES, Contestant
 from benchmarks.experiments.arms import Together
+from benchmarks.experiments.first_lessons import starts_as_merge
 from benchmarks.experiments.streams import Cells, Stream, StreamTrial
 
 # Measured on one core of an AMD EPYC without other work, batches of 6: they only serve to say how long it will take.
@@ -53,6 +54,7 @@ def estimated_seconds(trial: StreamTrial, pictures: int) -> float:
         return trial.arm.together.steps * _SECONDS_PER_STEP + count * pictures * _SECONDS_PER_PICTURE
     times = REPLAY_TIMES if isinstance(trial.arm.strategy, SelfReplayOptions) else 1.0
     cells = 2 * count - 1 if trial.cells is Cells.ENDS else count * (count + 1) // 2
-    # The first lesson is shared, and has nothing to replay.
-    steps = trial.arm.training.steps * (count - 1) * times
+    # The first lesson of most is shared with `merge`.
+    lessons = count - 1 if starts_as_merge(trial.arm.strategy) else count
+    steps = trial.arm.training.steps * lessons * times
     return steps * _SECONDS_PER_STEP + (cells - 1) * pictures * _SECONDS_PER_PICTURE

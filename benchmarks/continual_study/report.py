@@ -15,6 +15,7 @@ from benchmarks.continual_study.contestants import (
     ISOLATED,
     PAPERS_FOUR,
     REFERENCE_STARTS,
+    STYLE_CANDIDATES,
     SWEEP,
     Contestant,
     Taught,
@@ -87,7 +88,7 @@ def heats_of(runs: Iterable[StreamRun]) -> dict[Size, list[Heat]]:
 def standings(heats: Sequence[Heat]) -> Standings:
     """Every contestant's outcomes, of those that were run, in the order of the tables."""
     equal = at_equal_compute(heats[0].training)
-    everyone = (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *BOUNDS)
+    everyone = (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
     found = {one.name: [o for heat in heats if (o := heat.outcome_of(one)) is not None] for one in everyone}
     return {name: outcomes for name, outcomes in found.items() if outcomes}
 

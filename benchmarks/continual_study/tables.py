@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.continual_study.contestants import CHALLENGER, MERGE, PAPERS_FOUR, REFERENCE_STARTS
+from benchmarks.continual_study.contestants import CHALLENGERS, MERGE, PAPERS_FOUR, REFERENCE_STARTS
 from benchmarks.continual_study.outcomes import Figure, Outcome, best_by_retention, over_runs, paired
 from benchmarks.statistics import Estimate
 
@@ -68,7 +68,10 @@ def _answers(standings: Standings, best: str) -> str:
             plasticity,
             1.0,
         ),
-        (f"{CHALLENGER.name} retains more than {best}, the best of the four", CHALLENGER.name, best, retention, 1.0),
+        *(
+            (f"{one.name} retains more than {best}, the best of the four", one.name, best, retention, 1.0)
+            for one in CHALLENGERS
+        ),
     ]
     rows = [
         [question, _signed(found), answer(found, sign)]
@@ -76,17 +79,18 @@ def _answers(standings: Standings, best: str) -> str:
         if ours in standings and theirs in standings
         for found in [paired(standings[ours], standings[theirs], figure)]
     ]
-    return f"{_table(['is it so that', 'difference', 'answer'], rows)}\n\n{_challenge(standings, best)}"
+    challenges = [_challenge(standings, one.name, best) for one in CHALLENGERS if one.name in standings]
+    return "\n\n".join([_table(["is it so that", "difference", "answer"], rows), *challenges])
 
 
-def _challenge(standings: Standings, best: str) -> str:
-    if CHALLENGER.name not in standings:
-        return f"{CHALLENGER.name} was not run."
-    ours, theirs = standings[CHALLENGER.name], standings[best]
+def _challenge(standings: Standings, name: str, best: str) -> str:
+    ours, theirs = standings[name], standings[best]
     learned = paired(ours, theirs, _FIGURES["plasticity"])
     forgets, others = (over_runs(outcomes, _FIGURES["forgetting"]) for outcomes in (ours, theirs))
     enough = "" if learned is None or learned.value >= PLASTICITY_ALLOWED else "not "
-    told = f"Plasticity less that of `{best}`: {_signed(learned)}; {enough}within the {PLASTICITY_ALLOWED} allowed."
+    told = (
+        f"{name}: plasticity less that of `{best}` {_signed(learned)}, {enough}within the {PLASTICITY_ALLOWED} allowed."
+    )
     if forgets is None or others is None or others.value <= 0:
         return told
     return f"{told} Forgetting: {forgets.value:.3f} to {others.value:.3f}, {forgets.value / others.value:.2f} times."

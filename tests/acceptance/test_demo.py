@@ -76,14 +76,14 @@ def test_the_demo_ends_with_a_sheet_and_a_report(tmp_path: Path, bases: Path) ->
         printed, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
     assert printed.splitlines()[-2:] == [str(output / "contact-sheet.png"), str(output / "report.html")]
-    assert "merge · my-shoe" in printed
+    assert "self_replay · my-shoe" in printed
     assert_sheet_is_filled(output / "contact-sheet.png")
     assert_report_is_whole((output / "report.html").read_text())
     assert left_over(output) == []
 
 
 def assert_sheet_is_filled(path: Path) -> None:
-    layout = Layout(blocks=2, rows=3, columns=5, tiles=1)
+    layout = Layout(blocks=3, rows=3, columns=5, tiles=1)
     with Image.open(path) as sheet:
         assert sheet.size == layout.size
         pixels = sheet.convert("RGB")
@@ -97,11 +97,11 @@ def assert_sheet_is_filled(path: Path) -> None:
 def assert_report_is_whole(page: str) -> None:
     images = Images()
     images.feed(page)
-    assert images.count == 2 * 3 * 5
-    for text in ("my-duck", "my-peach", "my-shoe", "naive", "merge", "tiny-sd", "learning_rate"):
+    assert images.count == 3 * 3 * 5
+    for text in ("my-duck", "my-peach", "my-shoe", "naive", "merge", "self_replay", "tiny-sd", "learning_rate"):
         assert text in page
-    # Version 1 is the same adapter under both strategies, bit for bit; the other hashes are the base's and the code's.
-    assert len(set(re.findall(r"[0-9a-f]{64}", page))) == 1 + 2 * 2 + 2
+    # Version 1 is the same adapter under naive and merge, bit for bit; the last two are the base's and the code's.
+    assert len(set(re.findall(r"[0-9a-f]{64}", page))) == (1 + 2 * 2) + 3 + 2
 
 
 def test_ctrl_c_stops_everything(tmp_path: Path, bases: Path) -> None:

@@ -13,8 +13,10 @@ _ICONS = Path(__file__).parents[2] / "base_models" / "icons-64"
 _NAMES = ("dog", "vase", "bell")
 _TRAINING = {"rank": 2, "steps": 2, "batch_size": 1}
 # What strategies draw before they train, as little of it as there may be.
-_BRIEFLY: dict[str, dict[str, int]] = {
-    "self_replay": {"latents_per_concept": 1, "neutral_latents": 1, "sampling_steps": 1, "replay_batch_size": 1}
+_BRIEF_REPLAY = {"latents_per_concept": 1, "neutral_latents": 1, "sampling_steps": 1, "replay_batch_size": 1}
+_BRIEFLY: dict[str, Json] = {
+    "self_replay": _BRIEF_REPLAY,
+    "by_kind": {"objects": {"name": "self_replay", **_BRIEF_REPLAY}},
 }
 
 

@@ -10,17 +10,18 @@ space; the target of the middle term is what the teacher says, not the noise. No
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from app.domain.strategies import SelfReplayOptions
+from app.domain.strategies import NullSpaceOptions, ReplayStart, SelfReplayOptions
 from worker.adapters.accumulated import ChainLink, LineageState
 from worker.adapters.factors import Adapter
 from worker.strategies.base import NewTask, Start
 from worker.strategies.distillation import Distillation, draw_replay
+from worker.strategies.null_space import NullSpace
 from worker.strategies.scene import Scene
 
 
@@ -31,9 +32,12 @@ class SelfReplay:
     options: SelfReplayOptions
 
     def start(self, parent: LineageState, task: NewTask) -> Start:
-        """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
-        factors = task.fresh_factors()
-        return Start(parent.update, factors, extra_loss=partial(_teachers, self.options))
+        """As `merge`, gaussian A and zero B over `W0 + D_{t-1}`, or as `null_space`."""
+        if self.options.start is ReplayStart.NULL_SPACE:
+            start = NullSpace(NullSpaceOptions()).start(parent, task)
+        else:
+            start = Start(parent.update, task.fresh_factors())
+        return replace(start, extra_loss=partial(_teachers, self.options))
 
     def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
         """`D_{t-1} + s B A`."""

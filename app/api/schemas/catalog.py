@@ -11,11 +11,12 @@ from app.api.schemas.examples import EARLIER
 from app.db.tables import BaseModelRow
 from app.domain.base import Value
 from app.domain.base_models import BaseModelManifest
-from app.domain.strategies import DEFAULT_STRATEGY, STRATEGIES, MergeOptions, StrategyOptions
+from app.domain.strategies import MergeOptions
+from app.domain.strategies_by_kind import DEFAULT_STRATEGY, FOLLOWED, FollowedOptions
 
 
 class StrategyBody(Value):
-    """A continual strategy, with the JSON Schema of its options."""
+    """What a lineage may follow: a continual strategy, with the JSON Schema of its options."""
 
     model_config = example(
         {
@@ -36,7 +37,7 @@ class StrategyBody(Value):
     options_schema: Mapping[str, JsonValue]
 
     @classmethod
-    def of(cls, name: str, options: type[StrategyOptions]) -> "StrategyBody":
+    def of(cls, name: str, options: type[FollowedOptions]) -> "StrategyBody":
         """The body of a strategy's options."""
         info = options.info
         schema = options.model_json_schema()
@@ -58,7 +59,7 @@ class StrategyPage(PageBody[StrategyBody]):
     @classmethod
     def of_all(cls) -> "StrategyPage":
         """The strategies that this version of Palimpsest has."""
-        return cls(items=[StrategyBody.of(name, options) for name, options in STRATEGIES.items()], next_cursor=None)
+        return cls(items=[StrategyBody.of(name, options) for name, options in FOLLOWED.items()], next_cursor=None)
 
 
 def _without_nul(manifest: BaseModelManifest) -> BaseModelManifest:

@@ -10,7 +10,7 @@ from app.api.schemas.lineages import VersionConcept
 from app.db.tables import Version
 from app.domain.base import Value
 from app.domain.comparison import Difference
-from app.domain.strategies import AnyStrategy
+from app.domain.strategies_by_kind import FollowedStrategy
 from app.domain.training import TrainingOverrides
 from app.services.histories import Comparison
 
@@ -31,7 +31,7 @@ class NewBranchBody(Value):
 
     from_version: VersionNumber
     name: Label
-    strategy: AnyStrategy | None = None
+    strategy: FollowedStrategy | None = None
     training: TrainingOverrides = TrainingOverrides()
 
 

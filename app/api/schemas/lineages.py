@@ -12,7 +12,8 @@ from app.domain.base_models import BaseModelName
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import AnyProvenance, VersionStatus
-from app.domain.strategies import DEFAULT_STRATEGY, AnyStrategy
+from app.domain.strategies import AnyStrategy
+from app.domain.strategies_by_kind import DEFAULT_STRATEGY, FollowedStrategy
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.lineages import HeadedLineage
 from app.services.versions import PlacedVersion
@@ -35,7 +36,7 @@ class NewLineageBody(Value):
 
     name: Label
     base_model: BaseModelName
-    strategy: AnyStrategy = DEFAULT_STRATEGY
+    strategy: FollowedStrategy = DEFAULT_STRATEGY
     training: TrainingOverrides = TrainingOverrides()
     evaluation: EvaluationPolicy = EvaluationPolicy()
 
@@ -71,7 +72,7 @@ class LineageBody(Value):
     id: UUID
     name: str
     base_model: str
-    strategy: AnyStrategy
+    strategy: FollowedStrategy
     training: TrainingOptions
     evaluation: EvaluationPolicy
     head_version: int = Field(description="0 is the base itself.")

@@ -21,6 +21,7 @@ from tests.integration.api.worker_side import teach
                 "neutral_latents": 8,
                 "sampling_steps": 20,
                 "replay_batch_size": 2,
+                "start": "gaussian",
             },
         ),
         ({"name": "orthogonal_merge"}, {"basis": "span", "freeze_a": False, "match_norm": False, "strict": False}),
@@ -46,6 +47,17 @@ def test_a_lineage_that_names_no_strategy_follows_the_listed_default(client: htt
     assert unnamed["strategy"] == client.post("/v1/lineages", json=body).json()["strategy"]
 
 
+def test_by_default_objects_and_styles_are_learned_by_strategies_of_their_own(
+    server: Server, client: httpx.Client
+) -> None:
+    lineage = client.post("/v1/lineages", json={"name": "pets", "base_model": BASE}).json()["id"]
+    for seed, kind in enumerate(("object", "style", "object")):
+        body = {"concept_id": new_concept(client, f"{kind}-{seed}", kind)}
+        teach(server, client.post(f"/v1/lineages/{lineage}/versions", json=body).json(), seed)
+    versions = [client.get(f"/v1/lineages/{lineage}/versions/{number}").json() for number in (1, 2, 3)]
+    assert [version["strategy"]["name"] for version in versions] == ["self_replay", "null_space", "self_replay"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -56,6 +68,7 @@ def test_a_lineage_that_names_no_strategy_follows_the_listed_default(client: htt
         ({"name": "c_lora", "lam": -1}, "greater than or equal to 0"),
         ({"name": "self_replay", "sampling_steps": 0}, "greater than or equal to 1"),
         ({"name": "self_replay", "lam": 1001}, "less than or equal to 1000"),
+        ({"name": "by_kind", "styles": {"name": "self_replay", "lam": -1}}, "greater than or equal to 0"),
     ],
 )
 def test_options_that_do_not_fit_are_named(client: httpx.Client, options: dict[str, object], said: str) -> None:

@@ -168,7 +168,7 @@ def test_the_tables_say_who_wins_and_by_how_much() -> None:
     assert (
         f"| {CHALLENGER.name} retains more than merge, the best of the four | +0.100 (+0.100 to +0.100) | yes |" in text
     )
-    assert "-0.010 (-0.010 to -0.010); within the -0.02 allowed. Forgetting: 0.015 to 0.150, 0.10 times." in text
+    assert "-0.010 (-0.010 to -0.010), within the -0.02 allowed. Forgetting: 0.015 to 0.150, 0.10 times." in text
     assert "reference start" not in text
     for table in text.split("\n\n"):
         assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.domain.strategies import MergeOptions, NullSpaceOptions, OrthogonalMergeOptions
+from app.domain.strategies import (
+    MergeOptions,
+    NullSpaceOptions,
+    OrthogonalMergeOptions,
+    ReplayStart,
+    SelfReplayOptions,
+    StrategyOptions,
+)
 from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from tests.unit.adapters.oracle import random_adapter
@@ -88,9 +95,15 @@ def largest_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float
     return max(float(((after[p] - before[p]).norm(dim=-1) / before[p].norm(dim=-1)).max()) for p in before)
 
 
-def test_after_training_the_stored_prompts_keys_and_values_are_unchanged(base: Base) -> None:
+BESIDE_REPLAY = SelfReplayOptions(
+    start=ReplayStart.NULL_SPACE, latents_per_concept=1, neutral_latents=1, sampling_steps=1, replay_batch_size=1
+)
+
+
+@pytest.mark.parametrize("strategy", [NullSpaceOptions(), BESIDE_REPLAY], ids=lambda strategy: strategy.name)
+def test_after_training_the_stored_prompts_keys_and_values_are_unchanged(base: Base, strategy: StrategyOptions) -> None:
     chain = chain_of(base, OLD[0])
-    trained = train(base, a_task(QUICK, NullSpaceOptions(), chain), Listener(), None)
+    trained = train(base, a_task(QUICK, strategy, chain), Listener(), None)
     assert trained.notes["token_residual"] == 0
     parent = replay(chain).update
     updates = parent, added(parent, trained.adapter)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.jobs import Phase
-from app.domain.strategies import MergeOptions, SelfReplayOptions, StrategyOptions
+from app.domain.strategies import MergeOptions, NullSpaceOptions, ReplayStart, SelfReplayOptions, StrategyOptions
 from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import tiny_base, write_tiny_sd
 from tests.tiny_sdxl import tiny_sdxl_base, write_tiny_sdxl
@@ -187,6 +187,17 @@ def test_without_weights_it_is_merge_bit_for_bit() -> None:
     assert without.notes == merged.notes == {}
     assert without.final_loss == merged.final_loss
     assert file_of(learned(FEW)) != file_of(merged)
+
+
+def test_from_the_null_space_it_is_null_space_with_its_terms() -> None:
+    beside = FEW.model_copy(update={"start": ReplayStart.NULL_SPACE})
+    without = learned(beside.model_copy(update={"lam": 0, "mu": 0}))
+    blind = learned(NullSpaceOptions())
+    assert file_of(without) == file_of(blind)
+    assert without.notes == blind.notes
+    taught = learned(beside)
+    assert file_of(taught) not in (file_of(blind), file_of(learned(FEW)))
+    assert taught.notes == {**blind.notes, "earlier_latents": 2, "neutral_latents": 3}
 
 
 def test_the_first_task_has_nothing_to_replay_but_the_base() -> None:

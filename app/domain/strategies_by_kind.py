@@ -1,0 +1,47 @@
+"""Which strategy a lineage follows: one for everything, or one for objects and another for styles."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from app.domain.base import Value
+from app.domain.concepts import ConceptKind
+from app.domain.strategies import (
+    STRATEGIES,
+    AnyStrategy,
+    NullSpaceOptions,
+    SelfReplayOptions,
+    StrategyInfo,
+    StrategyOptions,
+)
+
+
+class ByKindOptions(Value):
+    """Each concept by the strategy for its kind; a version, and its provenance, name the one that it was learned by."""
+
+    info: ClassVar[StrategyInfo] = StrategyInfo(
+        summary="Objects by one strategy and styles by another, each by what has kept the most of its kind.",
+        source="docs/study.md; arXiv 2311.14028 for objects, arXiv 2404.00228 for styles",
+        cost="That of the strategy that a concept is learned by.",
+    )
+    name: Literal["by_kind"] = "by_kind"
+    objects: AnyStrategy = Field(default=SelfReplayOptions(), description="What objects are learned by.")
+    styles: AnyStrategy = Field(default=NullSpaceOptions(), description="What styles are learned by.")
+
+    def of(self, kind: ConceptKind) -> StrategyOptions:
+        """The strategy for concepts of that kind."""
+        return self.objects if kind is ConceptKind.OBJECT else self.styles
+
+
+FollowedOptions = StrategyOptions | ByKindOptions
+"""What a lineage may follow."""
+FollowedStrategy = Annotated[FollowedOptions, Field(discriminator="name")]
+
+FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, "by_kind": ByKindOptions}
+DEFAULT_STRATEGY = ByKindOptions()
+"""What a lineage follows that names no strategy: what kept the most in the study (docs/study.md)."""
+
+
+def strategy_for(kind: ConceptKind, followed: FollowedOptions) -> StrategyOptions:
+    """The strategy that a concept of that kind is learned by in a lineage that follows `followed`."""
+    return followed.of(kind) if isinstance(followed, ByKindOptions) else followed

@@ -1,0 +1,40 @@
+"""What a lineage follows: one strategy for everything, or one for each kind of concept."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain.concepts import ConceptKind
+from app.domain.strategies import STRATEGIES, MagnitudeOptions, MergeOptions, NullSpaceOptions, SelfReplayOptions
+from app.domain.strategies_by_kind import FOLLOWED, ByKindOptions, FollowedOptions, FollowedStrategy, strategy_for
+
+ADAPTER: TypeAdapter[FollowedOptions] = TypeAdapter(FollowedStrategy)
+
+
+def test_each_kind_has_its_own() -> None:
+    followed = ByKindOptions(objects=MergeOptions(), styles=MagnitudeOptions())
+    assert strategy_for(ConceptKind.OBJECT, followed) == MergeOptions()
+    assert strategy_for(ConceptKind.STYLE, followed) == MagnitudeOptions()
+
+
+@pytest.mark.parametrize("kind", ConceptKind)
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_is_for_every_kind(kind: ConceptKind, name: str) -> None:
+    options = STRATEGIES[name]()
+    assert strategy_for(kind, options) is options
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_is_followed_comes_back_from_json(name: str) -> None:
+    options = FOLLOWED[name]()
+    assert ADAPTER.validate_python({"name": name}) == options
+    assert ADAPTER.validate_json(ADAPTER.dump_json(options)) == options
+
+
+def test_what_is_left_out_is_the_default_of_its_kind() -> None:
+    followed = ADAPTER.validate_python({"name": "by_kind", "objects": {"name": "self_replay", "mu": 0}})
+    assert followed == ByKindOptions(objects=SelfReplayOptions(mu=0), styles=NullSpaceOptions())
+
+
+def test_none_follows_a_choice_within_a_choice() -> None:
+    with pytest.raises(ValidationError, match="by_kind"):
+        ADAPTER.validate_python({"name": "by_kind", "objects": {"name": "by_kind"}})
