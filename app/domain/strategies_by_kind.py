@@ -9,7 +9,7 @@ from app.domain.concepts import ConceptKind
 from app.domain.strategies import (
     STRATEGIES,
     AnyStrategy,
-    NullSpaceOptions,
+    MergeOptions,
     SelfReplayOptions,
     StrategyInfo,
     StrategyOptions,
@@ -20,13 +20,13 @@ class ByKindOptions(Value):
     """Each concept by the strategy for its kind; a version, and its provenance, name the one that it was learned by."""
 
     info: ClassVar[StrategyInfo] = StrategyInfo(
-        summary="Objects by one strategy and styles by another, each by what has kept the most of its kind.",
-        source="docs/study.md; arXiv 2311.14028 for objects, arXiv 2404.00228 for styles",
+        summary="Objects by one strategy, styles by another: what keeps objects keeps styles from being learned.",
+        source="docs/study.md; by default arXiv 2311.14028 for objects, arXiv 2410.04891 for styles",
         cost="That of the strategy that a concept is learned by.",
     )
     name: Literal["by_kind"] = "by_kind"
     objects: AnyStrategy = Field(default=SelfReplayOptions(), description="What objects are learned by.")
-    styles: AnyStrategy = Field(default=NullSpaceOptions(), description="What styles are learned by.")
+    styles: AnyStrategy = Field(default=MergeOptions(), description="What styles are learned by.")
 
     def of(self, kind: ConceptKind) -> StrategyOptions:
         """The strategy for concepts of that kind."""
@@ -39,7 +39,8 @@ FollowedStrategy = Annotated[FollowedOptions, Field(discriminator="name")]
 
 FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, "by_kind": ByKindOptions}
 DEFAULT_STRATEGY = ByKindOptions()
-"""What a lineage follows that names no strategy: what kept the most in the study (docs/study.md)."""
+"""What a lineage follows that names no strategy: what kept the most of objects in the study, and of styles the
+plainest of those that could not be told apart (docs/study.md)."""
 
 
 def strategy_for(kind: ConceptKind, followed: FollowedOptions) -> StrategyOptions:

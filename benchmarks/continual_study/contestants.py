@@ -112,6 +112,8 @@ SWEEP = (
 )
 _WEAKLY = OLD_ALONE.model_copy(update={"lam": 0.3})
 _STRONGLY = LARGER_BATCHES.model_copy(update={"lam": 3.0})
+_MANY_LATENTS = _STRONGLY.model_copy(update={"latents_per_concept": 16})
+_A_LITTLE_NEUTRAL = _STRONGLY.model_copy(update={"latents_per_concept": 8, "mu": 0.05})
 STYLE_CANDIDATES = (
     CHALLENGER,
     OLD_ALONE_REPLAYED,
@@ -129,6 +131,8 @@ STYLE_CANDIDATES = (
     *_at_rates("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES, 4e-3),
     *_at_rates("self_replay, lam 0.3, mu 0", _WEAKLY, 4e-3),
     *_at_rates("self_replay, lam 3, mu 0, batches of 6", _STRONGLY, 4e-3, 8e-3),
+    *_at_rates("self_replay, lam 3, mu 0, batches of 6, 16 latents", _MANY_LATENTS, 4e-3),
+    *_at_rates("self_replay, lam 3, mu 0.05, batches of 6, 8 latents", _A_LITTLE_NEUTRAL, 4e-3),
 )
 
 

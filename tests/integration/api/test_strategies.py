@@ -55,7 +55,7 @@ def test_by_default_objects_and_styles_are_learned_by_strategies_of_their_own(
         body = {"concept_id": new_concept(client, f"{kind}-{seed}", kind)}
         teach(server, client.post(f"/v1/lineages/{lineage}/versions", json=body).json(), seed)
     versions = [client.get(f"/v1/lineages/{lineage}/versions/{number}").json() for number in (1, 2, 3)]
-    assert [version["strategy"]["name"] for version in versions] == ["self_replay", "null_space", "self_replay"]
+    assert [version["strategy"]["name"] for version in versions] == ["self_replay", "merge", "self_replay"]
 
 
 @pytest.mark.parametrize(

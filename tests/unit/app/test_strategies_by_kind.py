@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from app.domain.concepts import ConceptKind
-from app.domain.strategies import STRATEGIES, MagnitudeOptions, MergeOptions, NullSpaceOptions, SelfReplayOptions
+from app.domain.strategies import STRATEGIES, MagnitudeOptions, MergeOptions, SelfReplayOptions
 from app.domain.strategies_by_kind import FOLLOWED, ByKindOptions, FollowedOptions, FollowedStrategy, strategy_for
 
 ADAPTER: TypeAdapter[FollowedOptions] = TypeAdapter(FollowedStrategy)
@@ -32,7 +32,7 @@ def test_what_is_followed_comes_back_from_json(name: str) -> None:
 
 def test_what_is_left_out_is_the_default_of_its_kind() -> None:
     followed = ADAPTER.validate_python({"name": "by_kind", "objects": {"name": "self_replay", "mu": 0}})
-    assert followed == ByKindOptions(objects=SelfReplayOptions(mu=0), styles=NullSpaceOptions())
+    assert followed == ByKindOptions(objects=SelfReplayOptions(mu=0), styles=MergeOptions())
 
 
 def test_none_follows_a_choice_within_a_choice() -> None:
