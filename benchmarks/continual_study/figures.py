@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,6 +13,9 @@ from worker.evaluation.metrics import FloatArray
 from worker.evaluation.plots.figures import save
 
 _RATE = ", rate "
+# Those of one strategy share a colour, and each of its rates has a marker.
+_MARKERS = "osD^v"
+_COLOURS: Sequence[tuple[float, float, float]] = colormaps["tab20"].colors  # type: ignore[attr-defined]
 
 
 def trade_off(standings: Standings) -> bytes:
@@ -24,13 +28,15 @@ def trade_off(standings: Standings) -> bytes:
         lost = over_runs(outcomes, lambda one: one.forgetting)
         if learned is None or lost is None:
             continue
-        of_strategy.setdefault(name.split(_RATE)[0], []).append((learned.value, lost.value))
+        points = of_strategy.setdefault(name.split(_RATE)[0], [])
+        points.append((learned.value, lost.value))
         axes.errorbar(
             learned.value,
             lost.value,
             xerr=[[learned.value - learned.low], [learned.high - learned.value]],
             yerr=[[lost.value - lost.low], [lost.high - lost.value]],
-            marker="o",
+            color=_COLOURS[list(of_strategy).index(name.split(_RATE)[0]) % len(_COLOURS)],
+            marker=_MARKERS[(len(points) - 1) % len(_MARKERS)],
             capsize=3,
             elinewidth=0.8,
             label=f"{name} ({len(outcomes)} runs)",
