@@ -20,7 +20,7 @@ class ByKindOptions(Value):
     """Each concept by the strategy for its kind; a version, and its provenance, name the one that it was learned by."""
 
     info: ClassVar[StrategyInfo] = StrategyInfo(
-        summary="Objects by one strategy, styles by another: what keeps objects keeps styles from being learned.",
+        summary="Objects by one strategy, styles by another: replay keeps objects and hinders styles.",
         source="docs/study.md; by default arXiv 2311.14028 for objects, arXiv 2410.04891 for styles",
         cost="That of the strategy that a concept is learned by.",
     )
@@ -37,10 +37,11 @@ FollowedOptions = StrategyOptions | ByKindOptions
 """What a lineage may follow."""
 FollowedStrategy = Annotated[FollowedOptions, Field(discriminator="name")]
 
-FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, "by_kind": ByKindOptions}
 DEFAULT_STRATEGY = ByKindOptions()
 """What a lineage follows that names no strategy: what kept the most of objects in the study, and of styles the
 plainest of those that could not be told apart (docs/study.md)."""
+
+FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, DEFAULT_STRATEGY.name: ByKindOptions}
 
 
 def strategy_for(kind: ConceptKind, followed: FollowedOptions) -> StrategyOptions:

@@ -13,14 +13,13 @@ from benchmarks.continual_study.contestants import (
     BASE,
     CANDIDATES,
     CHALLENGER,
+    CHALLENGERS,
     ISOLATED,
     JOINT,
     MERGE,
-    NULL_SPACE,
     PAPERS_FOUR,
     REFERENCE_STARTS,
     STYLE_CANDIDATES,
-    STYLE_CHALLENGER,
     SWEEP,
     Contestant,
     at_equal_compute,
@@ -49,7 +48,6 @@ Length = Annotated[
     int, typer.Option(help="Concepts of each stream: 10 is the stress; there are 3 styles, 5 redrawn ones.")
 ]
 Steps = Annotated[int, typer.Option(help="Training steps of each lesson.")]
-LearningRate = Annotated[float | None, typer.Option(help="Of every lesson; the base's own.")]
 BatchSize = Annotated[int, typer.Option(help="Images of each training step.")]
 Pictures = Annotated[int, typer.Option(help="Pictures of each cell, 10 denoising steps each.")]
 Drawn = Annotated[Cells, typer.Option(help="Cells of R that are drawn.")]
@@ -67,14 +65,13 @@ def search(
     length: Length = 4,
     steps: Steps = 120,
     batch_size: BatchSize = 6,
-    learning_rate: LearningRate = None,
     pictures: Pictures = 16,
     cells: Drawn = Cells.ENDS,
     sweep: Annotated[bool, typer.Option(help="The sweep of learning rates instead of the candidates.")] = False,
 ) -> None:
     """Look for what beats the paper's four, on the search split; with --sweep, at which learning rates."""
     study = _Study(model, work_dir, output, Part.SEARCH, kind, pictures)
-    training = study.training(steps, batch_size, learning_rate)
+    training = study.training(steps, batch_size)
     candidates = CANDIDATES if kind is Kind.OBJECT else STYLE_CANDIDATES
     contestants = (MERGE, CHALLENGER, *SWEEP) if sweep else (*PAPERS_FOUR, *candidates)
     study.run(study.plan((BASE, ISOLATED, *contestants), runs, length, training, cells), processes, budget_minutes)
@@ -92,16 +89,15 @@ def confirm(
     length: Length = 6,
     steps: Steps = 120,
     batch_size: BatchSize = 6,
-    learning_rate: LearningRate = None,
     pictures: Pictures = 16,
     cells: Drawn = Cells.ENDS,
     core: Annotated[bool, typer.Option(help="Only what the main question needs.")] = False,
 ) -> None:
-    """Run the challenger once against the paper's four, on the confirmation split, after all search."""
+    """Run the challengers against the paper's four, on the confirmation split, after all search."""
     study = _Study(model, work_dir, output, Part.CONFIRMATION, kind, pictures)
-    training = study.training(steps, batch_size, learning_rate)
+    training = study.training(steps, batch_size)
     beside = () if core else (*REFERENCE_STARTS, at_equal_compute(training), JOINT)
-    challengers = (CHALLENGER,) if kind is Kind.OBJECT else (STYLE_CHALLENGER, NULL_SPACE)
+    challengers = (CHALLENGER,) if kind is Kind.OBJECT else CHALLENGERS
     contestants = (BASE, ISOLATED, *challengers, *PAPERS_FOUR, *beside)
     study.run(study.plan(contestants, runs, length, training, cells), processes, budget_minutes)
 
@@ -121,11 +117,10 @@ class _Study:
         self._sizes = Sizes(pictures=pictures, sampling_steps=10)
         self._results = output / f"{part.value}-{kind.value}s.jsonl"
 
-    def training(self, steps: int, batch_size: int, learning_rate: float | None) -> TrainingOptions:
+    def training(self, steps: int, batch_size: int) -> TrainingOptions:
         """The base's own defaults but for these."""
         own = default_training(read_manifest(self._model))
-        rate = own.learning_rate if learning_rate is None else learning_rate
-        return own.model_copy(update={"steps": steps, "batch_size": batch_size, "learning_rate": rate})
+        return own.model_copy(update={"steps": steps, "batch_size": batch_size})
 
     def plan(
         self, contestants: tuple[Contestant, ...], runs: int, length: int, training: TrainingOptions, cells: Cells

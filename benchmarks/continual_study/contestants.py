@@ -51,11 +51,15 @@ MILD_REPLAY = SelfReplayOptions(
     lam=1.0, mu=0.25, latents_per_concept=4, neutral_latents=8, sampling_steps=20, replay_batch_size=2
 )
 OLD_ALONE = MILD_REPLAY.model_copy(update={"mu": 0.0})
-LIGHTLY_BESIDE_NULL_SPACE = OLD_ALONE.model_copy(
-    update={"lam": 0.1, "replay_batch_size": 6, "start": ReplayStart.NULL_SPACE}
-)
 LARGER_BATCHES = OLD_ALONE.model_copy(update={"replay_batch_size": 6})
 STRONGER_REPLAY = REPLAY.model_copy(update={"lam": 10.0})
+
+_FROM_NULL_SPACE = "self_replay, null-space start"
+
+
+def _beside_null_space(lam: float) -> SelfReplayOptions:
+    return LARGER_BATCHES.model_copy(update={"lam": lam, "start": ReplayStart.NULL_SPACE})
+
 
 BASE = Contestant("base", lambda _, __: None)
 ISOLATED = _under("isolated", IsolatedOptions())
@@ -80,7 +84,7 @@ REFERENCE_STARTS = (
 _CHALLENGERS_OPTIONS = MILD_REPLAY
 CHALLENGER = _under("self_replay, lam 1, mu 0.25", _CHALLENGERS_OPTIONS)
 # The same for redrawn styles: with some replay, and at no cost without.
-STYLE_CHALLENGER = _under("self_replay, null-space start, lam 0.1, mu 0", LIGHTLY_BESIDE_NULL_SPACE)
+STYLE_CHALLENGER = _under(f"{_FROM_NULL_SPACE}, lam 0.1, mu 0, batches of 6", _beside_null_space(0.1))
 NULL_SPACE = _under("null_space", NullSpaceOptions())
 CHALLENGERS = (CHALLENGER, STYLE_CHALLENGER, NULL_SPACE)
 OLD_ALONE_REPLAYED = _under("self_replay, lam 1, mu 0", OLD_ALONE)
@@ -119,8 +123,9 @@ STYLE_CANDIDATES = (
     OLD_ALONE_REPLAYED,
     REPLAYED_STRONGLY,
     STYLE_CHALLENGER,
-    _under("self_replay, null-space start, lam 0.3, mu 0", LIGHTLY_BESIDE_NULL_SPACE.model_copy(update={"lam": 0.3})),
-    _under("self_replay, null-space start, lam 1, mu 0", LIGHTLY_BESIDE_NULL_SPACE.model_copy(update={"lam": 1.0})),
+    _under(f"{_FROM_NULL_SPACE}, lam 0.3, mu 0, batches of 6", _beside_null_space(0.3)),
+    _under(f"{_FROM_NULL_SPACE}, lam 1, mu 0, batches of 6", _beside_null_space(1.0)),
+    *_at_rates(f"{_FROM_NULL_SPACE}, lam 1, mu 0, batches of 6", _beside_null_space(1.0), 4e-3),
     NULL_SPACE,
     *_at_rates(NULL_SPACE.name, NullSpaceOptions(), 4e-3),
     _under("self_replay, lam 0.3, mu 0", _WEAKLY),

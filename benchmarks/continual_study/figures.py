@@ -13,7 +13,7 @@ from worker.evaluation.metrics import FloatArray
 from worker.evaluation.plots.figures import save
 
 _RATE = ", rate "
-# Those of one strategy share a colour, and each of its rates has a marker.
+# Rows of one strategy, each at another rate, share a colour and differ in their markers.
 _MARKERS = "osD^v"
 _COLOURS: Sequence[tuple[float, float, float]] = colormaps["tab20"].colors  # type: ignore[attr-defined]
 

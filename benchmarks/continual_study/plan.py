@@ -54,7 +54,7 @@ def estimated_seconds(trial: StreamTrial, pictures: int) -> float:
         return trial.arm.together.steps * _SECONDS_PER_STEP + count * pictures * _SECONDS_PER_PICTURE
     times = REPLAY_TIMES if isinstance(trial.arm.strategy, SelfReplayOptions) else 1.0
     cells = 2 * count - 1 if trial.cells is Cells.ENDS else count * (count + 1) // 2
-    # The first lesson of most is shared with `merge`.
+    # The first lesson of most is the same, and is trained once.
     lessons = count - 1 if starts_as_merge(trial.arm.strategy) else count
     steps = trial.arm.training.steps * lessons * times
     return steps * _SECONDS_PER_STEP + (cells - 1) * pictures * _SECONDS_PER_PICTURE

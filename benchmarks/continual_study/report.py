@@ -87,10 +87,15 @@ def heats_of(runs: Iterable[StreamRun]) -> dict[Size, list[Heat]]:
 
 def standings(heats: Sequence[Heat]) -> Standings:
     """Every contestant's outcomes, of those that were run, in the order of the tables."""
-    equal = at_equal_compute(heats[0].training)
-    everyone = (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
+    everyone = contestants_of(heats[0].training)
     found = {one.name: [o for heat in heats if (o := heat.outcome_of(one)) is not None] for one in everyone}
     return {name: outcomes for name, outcomes in found.items() if outcomes}
+
+
+def contestants_of(training: TrainingOptions) -> tuple[Contestant, ...]:
+    """All that ever took part, in the order of the tables. Who is named twice stands where the first name does."""
+    equal = at_equal_compute(training)
+    return (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
 
 
 def _is_isolated(run: StreamRun) -> bool:

@@ -36,11 +36,11 @@ class ForeignClient:
         assert response.status_code == expect, response.text
         return response
 
-    def concept(self, name: str, count: int = 3) -> str:
-        """Upload a concept of drawings; its id."""
+    def concept(self, name: str, count: int = 3, kind: str = "object") -> str:
+        """Upload a concept of drawings, a toy or a style; its id."""
         hue = sum(name.encode())
         files = [("images", (f"{n}.png", drawing(hue, 8 * n + 2), "image/png")) for n in range(count)]
-        form = {"name": name, "kind": "object", "class_noun": "toy"}
+        form = {"name": name, "kind": kind} | ({"class_noun": "toy"} if kind == "object" else {})
         return str(self.call("POST", "/v1/concepts", 201, data=form, files=files).json()["id"])
 
     def lineage(self, strategy: str, **training: float) -> str:

@@ -10,7 +10,8 @@ from tests.acceptance.own_stack import own_stack
 from tests.tiny_sdxl import write_tiny_sdxl
 
 _ICONS = Path(__file__).parents[2] / "base_models" / "icons-64"
-_NAMES = ("dog", "vase", "bell")
+_NAMES = ("dog", "ink", "bell")
+_KINDS = ("object", "style", "object")
 _TRAINING = {"rank": 2, "steps": 2, "batch_size": 1}
 # What strategies draw before they train, as little of it as there may be.
 _BRIEF_REPLAY = {"latents_per_concept": 1, "neutral_latents": 1, "sampling_steps": 1, "replay_batch_size": 1}
@@ -32,7 +33,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignClient]:
 
 @pytest.mark.parametrize("base_model", ["icons-64", "tiny-sdxl"])
 def test_three_concepts_are_learned_and_drawn_under_every_strategy(client: ForeignClient, base_model: str) -> None:
-    concepts = [client.concept(f"{name}-{base_model}", count=2) for name in _NAMES]
+    concepts = [
+        client.concept(f"{name}-{base_model}", count=2, kind=kind) for name, kind in zip(_NAMES, _KINDS, strict=True)
+    ]
     strategies = [item["name"] for item in client.call("GET", "/v1/strategies", 200).json()["items"]]
     assert len(strategies) == len(set(strategies)) >= 4
     lineages = {name: _lineage(client, base_model, name) for name in strategies}

@@ -52,6 +52,7 @@ from app.domain.strategies import (
     SelfReplayOptions,
     StrategyOptions,
 )
+from app.domain.strategies_by_kind import strategy_for
 from app.domain.training import TrainingOptions
 from app.settings import Settings
 from app.storage import ObjectStore, describe_object
@@ -178,7 +179,8 @@ class World:
             tokens = self.base_model.rare_tokens
             token = tokens[session.query(Job).count() % len(tokens)]
             taught = TaughtConcept(name=name, kind=ConceptKind.OBJECT, class_noun="toy", token=token)
-            params = TrainParams(concept_id=concept_id, taught=taught, strategy=lineage.strategy, training=training)
+            strategy = strategy_for(taught.kind, lineage.strategy)
+            params = TrainParams(concept_id=concept_id, taught=taught, strategy=strategy, training=training)
             return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
 
     def generate(self, lineage_id: UUID, number: int, prompt: str = "a photo of a toy") -> UUID:

@@ -1,5 +1,8 @@
 """What a lineage follows: one strategy for everything, or one for each kind of concept."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -7,6 +10,7 @@ from app.domain.concepts import ConceptKind
 from app.domain.strategies import STRATEGIES, MagnitudeOptions, MergeOptions, SelfReplayOptions
 from app.domain.strategies_by_kind import FOLLOWED, ByKindOptions, FollowedOptions, FollowedStrategy, strategy_for
 
+DOCS = Path(__file__).parents[3] / "docs" / "strategies.md"
 ADAPTER: TypeAdapter[FollowedOptions] = TypeAdapter(FollowedStrategy)
 
 
@@ -38,3 +42,13 @@ def test_what_is_left_out_is_the_default_of_its_kind() -> None:
 def test_none_follows_a_choice_within_a_choice() -> None:
     with pytest.raises(ValidationError, match="by_kind"):
         ADAPTER.validate_python({"name": "by_kind", "objects": {"name": "by_kind"}})
+
+
+def test_it_tells_what_it_is_and_what_its_options_mean() -> None:
+    for text in (ByKindOptions.info.summary, ByKindOptions.info.cost):
+        assert re.fullmatch(r"[A-Z].{20,}\.", text)
+    options = ByKindOptions.model_json_schema()["properties"]
+    assert options.keys() == {"name", "objects", "styles"}
+    assert all(options[name]["description"].endswith(".") for name in ("objects", "styles"))
+    (section,) = re.findall(r"^## `by_kind`.*?(?=^## )", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert all(f'"{name}"' in section for name in ("by_kind", "objects", "styles"))
