@@ -89,7 +89,7 @@ def _hang(settings: Settings) -> None:
 def test_a_hung_job_loses_its_lease_and_its_process_and_is_done_by_another(world: World) -> None:
     job_id = world.train(world.lineage(), "dog")
     settings = world.settings.model_copy(
-        update={"heartbeat_seconds": 0.2, "lease_seconds": 20.0, "checkpoint_interval_seconds": 0.0}
+        update={"heartbeat_seconds": 0.2, "lease_seconds": 8.0, "checkpoint_interval_seconds": 0.0}
     )
     process = multiprocessing.get_context("spawn").Process(target=_hang, args=(settings,))
     process.start()
