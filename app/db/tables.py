@@ -24,7 +24,6 @@ from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.strategies_by_kind import FollowedOptions, FollowedStrategy
 from app.domain.training import TrainingOptions
 
-_FOLLOWED = Json(TypeAdapter[FollowedOptions](FollowedStrategy))
 _TRAINING = Json(TypeAdapter[TrainingOptions](TrainingOptions))
 
 
@@ -156,7 +155,7 @@ class Lineage(Identified, Tombstoned, Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     name: Mapped[str]
     base_model: Mapped[str] = mapped_column(ForeignKey("base_models.name"))
-    strategy: Mapped[FollowedOptions] = mapped_column(_FOLLOWED)
+    strategy: Mapped[FollowedOptions] = mapped_column(Json(TypeAdapter[FollowedOptions](FollowedStrategy)))
     training: Mapped[TrainingOptions] = mapped_column(_TRAINING)
     evaluation: Mapped[EvaluationPolicy] = mapped_column(
         Json(TypeAdapter[EvaluationPolicy](EvaluationPolicy)), default_factory=EvaluationPolicy

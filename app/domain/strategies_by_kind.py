@@ -28,10 +28,6 @@ class ByKindOptions(Value):
     objects: AnyStrategy = Field(default=SelfReplayOptions(), description="What objects are learned by.")
     styles: AnyStrategy = Field(default=MergeOptions(), description="What styles are learned by.")
 
-    def of(self, kind: ConceptKind) -> StrategyOptions:
-        """The strategy for concepts of that kind."""
-        return self.objects if kind is ConceptKind.OBJECT else self.styles
-
 
 FollowedOptions = StrategyOptions | ByKindOptions
 """What a lineage may follow."""
@@ -41,9 +37,11 @@ DEFAULT_STRATEGY = ByKindOptions()
 """What a lineage follows that names no strategy: what kept the most of objects in the study, and of styles the
 plainest of those that could not be told apart (docs/study.md)."""
 
-FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, DEFAULT_STRATEGY.name: ByKindOptions}
+FOLLOWED: dict[str, type[FollowedOptions]] = {**STRATEGIES, ByKindOptions.model_fields["name"].default: ByKindOptions}
 
 
 def strategy_for(kind: ConceptKind, followed: FollowedOptions) -> StrategyOptions:
     """The strategy that a concept of that kind is learned by in a lineage that follows `followed`."""
-    return followed.of(kind) if isinstance(followed, ByKindOptions) else followed
+    if not isinstance(followed, ByKindOptions):
+        return followed
+    return followed.objects if kind is ConceptKind.OBJECT else followed.styles

@@ -106,35 +106,34 @@ CANDIDATES = (
 )
 
 
+RATES = (5e-4, 1e-3, 4e-3)
+
+
 def _at_rates(name: str, strategy: StrategyOptions, *rates: float) -> tuple[Contestant, ...]:
     return tuple(_under(f"{name}, rate {rate:g}", strategy, learning_rate=rate) for rate in rates)
 
 
-SWEEP = (
-    *_at_rates(MERGE.name, MergeOptions(), 5e-4, 1e-3, 4e-3),
-    *_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, 5e-4, 1e-3, 4e-3),
-)
+def _also_at_rates(name: str, strategy: StrategyOptions, *rates: float) -> tuple[Contestant, ...]:
+    """At the base's own rate first."""
+    return (_under(name, strategy), *_at_rates(name, strategy, *rates))
+
+
+SWEEP = (*_at_rates(MERGE.name, MergeOptions(), *RATES), *_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, *RATES))
 _WEAKLY = OLD_ALONE.model_copy(update={"lam": 0.3})
 _STRONGLY = LARGER_BATCHES.model_copy(update={"lam": 3.0})
 _MANY_LATENTS = _STRONGLY.model_copy(update={"latents_per_concept": 16})
 _A_LITTLE_NEUTRAL = _STRONGLY.model_copy(update={"latents_per_concept": 8, "mu": 0.05})
 STYLE_CANDIDATES = (
-    CHALLENGER,
-    OLD_ALONE_REPLAYED,
     REPLAYED_STRONGLY,
     STYLE_CHALLENGER,
     _under(f"{_FROM_NULL_SPACE}, lam 0.3, mu 0, batches of 6", _beside_null_space(0.3)),
-    _under(f"{_FROM_NULL_SPACE}, lam 1, mu 0, batches of 6", _beside_null_space(1.0)),
-    *_at_rates(f"{_FROM_NULL_SPACE}, lam 1, mu 0, batches of 6", _beside_null_space(1.0), 4e-3),
-    NULL_SPACE,
-    *_at_rates(NULL_SPACE.name, NullSpaceOptions(), 4e-3),
-    _under("self_replay, lam 0.3, mu 0", _WEAKLY),
-    _under("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES),
+    *_also_at_rates(f"{_FROM_NULL_SPACE}, lam 1, mu 0, batches of 6", _beside_null_space(1.0), 4e-3),
+    *_also_at_rates(NULL_SPACE.name, NullSpaceOptions(), 4e-3),
+    *_also_at_rates("self_replay, lam 0.3, mu 0", _WEAKLY, 4e-3),
+    *_also_at_rates("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES, 4e-3),
     *_at_rates(MERGE.name, MergeOptions(), 4e-3, 8e-3),
-    *_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, 4e-3, 8e-3),
-    *_at_rates(OLD_ALONE_REPLAYED.name, OLD_ALONE, 4e-3, 8e-3),
-    *_at_rates("self_replay, lam 1, mu 0, batches of 6", LARGER_BATCHES, 4e-3),
-    *_at_rates("self_replay, lam 0.3, mu 0", _WEAKLY, 4e-3),
+    *_also_at_rates(CHALLENGER.name, _CHALLENGERS_OPTIONS, 4e-3, 8e-3),
+    *_also_at_rates(OLD_ALONE_REPLAYED.name, OLD_ALONE, 4e-3, 8e-3),
     *_at_rates("self_replay, lam 3, mu 0, batches of 6", _STRONGLY, 4e-3, 8e-3),
     *_at_rates("self_replay, lam 3, mu 0, batches of 6, 16 latents", _MANY_LATENTS, 4e-3),
     *_at_rates("self_replay, lam 3, mu 0.05, batches of 6, 8 latents", _A_LITTLE_NEUTRAL, 4e-3),

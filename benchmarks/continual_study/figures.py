@@ -28,14 +28,15 @@ def trade_off(standings: Standings) -> bytes:
         lost = over_runs(outcomes, lambda one: one.forgetting)
         if learned is None or lost is None:
             continue
-        points = of_strategy.setdefault(name.split(_RATE)[0], [])
+        strategy = name.split(_RATE)[0]
+        points = of_strategy.setdefault(strategy, [])
         points.append((learned.value, lost.value))
         axes.errorbar(
             learned.value,
             lost.value,
             xerr=[[learned.value - learned.low], [learned.high - learned.value]],
             yerr=[[lost.value - lost.low], [lost.high - lost.value]],
-            color=_COLOURS[list(of_strategy).index(name.split(_RATE)[0]) % len(_COLOURS)],
+            color=_COLOURS[list(of_strategy).index(strategy) % len(_COLOURS)],
             marker=_MARKERS[(len(points) - 1) % len(_MARKERS)],
             capsize=3,
             elinewidth=0.8,

@@ -93,9 +93,10 @@ def standings(heats: Sequence[Heat]) -> Standings:
 
 
 def contestants_of(training: TrainingOptions) -> tuple[Contestant, ...]:
-    """All that ever took part, in the order of the tables. Who is named twice stands where the first name does."""
+    """All that ever took part, each once, in the order of the tables."""
     equal = at_equal_compute(training)
-    return (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
+    everyone = (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
+    return tuple({one.name: one for one in everyone}.values())
 
 
 def _is_isolated(run: StreamRun) -> bool:

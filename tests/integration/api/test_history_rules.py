@@ -177,7 +177,7 @@ def test_histories_keep_their_rules(server: Server, new_client: Callable[[], htt
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=5, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=8, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from app.domain.strategies import STRATEGIES, EwcOptions, MergeOptions, SelfReplayOptions, StrategyOptions
+from app.domain.strategies import STRATEGIES, EwcOptions, MergeOptions, ReplayStart, SelfReplayOptions, StrategyOptions
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.arms import Arm, Learned, learn
 from benchmarks.experiments.concepts import Part, draw_objects
@@ -40,6 +40,7 @@ def is_as_merges(learned: Learned) -> bool:
     [
         *(QUICK.get(name, kind()) for name, kind in STRATEGIES.items()),
         SelfReplayOptions(mu=1.0, neutral_latents=1, sampling_steps=1),
+        SelfReplayOptions(mu=0, sampling_steps=1, start=ReplayStart.NULL_SPACE),
     ],
     ids=lambda strategy: f"{strategy.name}-{getattr(strategy, 'mu', '')}",
 )
