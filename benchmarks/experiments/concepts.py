@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from app.domain.concepts import ConceptKind, TaughtConcept
@@ -61,13 +62,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Concept:
-    """What is taught with `training` and judged by `references`. `subjects`: what a style is asked to draw."""
+    """What is taught with `training` and judged by `references`.
+
+    `icons`: it as its designers drew it, in RGBA. `subjects`: what a style is asked to draw, an icon for each.
+    """
 
     name: str
     kind: ConceptKind
     class_noun: str | None
     training: tuple[Image.Image, ...]
     references: tuple[Image.Image, ...]
+    icons: tuple[Image.Image, ...]
     subjects: tuple[str, ...] = ()
 
     def taught(self, token: str) -> TaughtConcept:
@@ -78,6 +83,14 @@ class Concept:
         """`count` prompts over the twelve backgrounds and the subjects in turn; the same each time."""
         taught = self.taught(token)
         return [self._asked(taught, number) for number in range(count)]
+
+    def itself(self, asked: Sequence[Asked]) -> list[Image.Image]:
+        """What a faultless adapter would draw for these prompts: the very icons, each somewhere on its background."""
+        generator = random.Random(f"itself {self.name}")
+        return [_place(self.icons[self._place_of(one)], one.background, generator) for one in asked]
+
+    def _place_of(self, asked: Asked) -> int:
+        return self.subjects.index(asked.subject) if asked.subject else 0
 
     def _asked(self, taught: TaughtConcept, number: int) -> Asked:
         colours = list(BACKGROUNDS)
@@ -143,13 +156,15 @@ def _one_of(drawings: list[Picture], seed: int) -> Picture:
 def _object(pictures: Pictures, picture: Picture, class_noun: str, seed: int) -> Concept:
     generator = random.Random(f"object {seed} {picture.set_name} {picture.name}")
     colours = generator.sample(list(BACKGROUNDS), len(BACKGROUNDS))
-    drawn = [_place(pictures, picture, colour, generator) for colour in colours]
+    icon = _icon(pictures, picture)
+    drawn = [_place(icon, colour, generator) for colour in colours]
     return Concept(
         name=f"{picture.set_name}-{picture.name}".replace(" ", "-"),
         kind=ConceptKind.OBJECT,
         class_noun=class_noun,
         training=tuple(drawn[:TRAINING_PICTURES]),
         references=tuple(drawn[TRAINING_PICTURES:]),
+        icons=(icon,),
     )
 
 
@@ -169,20 +184,23 @@ def _style(pictures: Pictures, of_set: list[Picture], style: Filter, seed: int) 
     generator = random.Random(f"style {seed} {name}")
     shown = generator.sample(of_set, TRAINING_PICTURES + _STYLE_REFERENCES)
     colours = generator.sample(list(BACKGROUNDS), len(BACKGROUNDS))
-    drawn = [_place(pictures, p, colours[n % len(colours)], generator, style) for n, p in enumerate(shown)]
+    icons = [_icon(pictures, picture, style) for picture in shown]
+    drawn = [_place(icon, colours[n % len(colours)], generator) for n, icon in enumerate(icons)]
     return Concept(
         name=name,
         kind=ConceptKind.STYLE,
         class_noun=None,
         training=tuple(drawn[:TRAINING_PICTURES]),
         references=tuple(drawn[TRAINING_PICTURES:]),
+        icons=tuple(icons[TRAINING_PICTURES:]),
         subjects=tuple(picture.name for picture in shown[TRAINING_PICTURES:]),
     )
 
 
-def _place(
-    pictures: Pictures, picture: Picture, background: str, generator: random.Random, style: Filter = Filter.NONE
-) -> Image.Image:
+def _icon(pictures: Pictures, picture: Picture, style: Filter = Filter.NONE) -> Image.Image:
     raster = pictures.rasters[picture.row]
-    redrawn = raster if style is Filter.NONE else redraw(raster, style)
-    return Image.fromarray(compose(redrawn, Placement.draw(generator, background)))
+    return Image.fromarray(raster if style is Filter.NONE else redraw(raster, style), "RGBA")
+
+
+def _place(icon: Image.Image, background: str, generator: random.Random) -> Image.Image:
+    return Image.fromarray(compose(np.asarray(icon), Placement.draw(generator, background)))

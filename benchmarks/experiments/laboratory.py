@@ -28,6 +28,12 @@ def read_manifest(model: Path) -> BaseModelManifest:
     return BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text(encoding="utf-8"))
 
 
+def load_encoders() -> Encoders:
+    """The embedded encoders, one per kind of concept."""
+    names = EncoderNames()
+    return {kind: load_encoder(names.of(kind)) for kind in ConceptKind}
+
+
 class Sizes(Value):
     """Pictures per concept, denoising steps of each, and the seed that concepts are drawn by.
 
@@ -65,9 +71,7 @@ class Laboratory:
     def load(cls, model: Path, sizes: Sizes) -> "Laboratory":
         base = load_base(Family.SD, str(model), torch.device("cpu"), torch.float32)
         assert isinstance(base, StableDiffusionBase)
-        manifest = read_manifest(model)
-        names = EncoderNames()
-        return cls(base, manifest, {kind: load_encoder(names.of(kind)) for kind in ConceptKind}, sizes)
+        return cls(base, read_manifest(model), load_encoders(), sizes)
 
     @property
     def setting(self) -> Setting:

@@ -11,9 +11,9 @@ import typer
 from benchmarks.experiments.arms import default_training
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
 from benchmarks.experiments.crew import OutOfBudgetError, open_crew
-from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, read_manifest
+from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, load_encoders, read_manifest
 from benchmarks.headroom import tables
-from benchmarks.headroom.runs import Trial, gain, perform, runs_in
+from benchmarks.headroom.runs import Trial, ceiling, gain, perform, runs_in
 from benchmarks.headroom.search import Candidate
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
@@ -80,8 +80,10 @@ def confirm(
         bases = workers.runs([Trial(concept, None) for concept in concepts], "base")
         runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")
     gains = [gain(run, base) for run, base in zip(runs, bases, strict=True)]
-    _write(output / "confirm.md", tables.confirmation_table(gains))
-    print(tables.confirmation_table(gains))
+    encoders = load_encoders()
+    ceilings = [ceiling(encoders, concept, base) for concept, base in zip(concepts, bases, strict=True)]
+    _write(output / "confirm.md", tables.confirmation_table(gains, ceilings))
+    print(tables.confirmation_table(gains, ceilings))
 
 
 def _write(path: Path, table: str) -> None:

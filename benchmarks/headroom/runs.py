@@ -14,7 +14,7 @@ from benchmarks.experiments.arms import Arm, learn
 from benchmarks.experiments.concepts import Concept
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
-from benchmarks.experiments.scoring import Scores, score
+from benchmarks.experiments.scoring import Encoders, Scores, score
 from benchmarks.statistics import standardised_gain
 from worker.strategies.replay import replay
 
@@ -103,6 +103,16 @@ def gain(run: Run, base: Run) -> Gain:
         background=_mean(treated.background_right),
         seconds=run.seconds,
     )
+
+
+def ceiling(encoders: Encoders, concept: Concept, base: Run) -> float:
+    """The standardised gain of a faultless adapter, which draws the concept's own icons, over the base's pictures.
+
+    What it cannot reach the encoder cannot tell: no adapter is to be blamed for that.
+    """
+    asked = concept.asked("itself", len(base.scores.identity))
+    scores = score(encoders, concept, asked, concept.itself(asked))
+    return standardised_gain(scores.identity, base.scores.identity)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -39,18 +39,22 @@ def _summary(gains: Sequence[Gain]) -> str:
     return f"{cosine:+.3f} | {standardised} | {background:.0%} | {max(gain.seconds for gain in gains):.0f}"
 
 
-def confirmation_table(gains: Sequence[Gain]) -> str:
-    """One row per concept, and below it what the issue asks for."""
-    head = "| concept | identity, base | learned | gain / deviation | background, base | learned | seconds |"
+def confirmation_table(gains: Sequence[Gain], ceilings: Sequence[float]) -> str:
+    """One row per concept with what its own icons would gain, and below it how many are learned."""
+    head = (
+        "| concept | identity, base | learned | gain / deviation | of its own icons "
+        "| background, base | learned | seconds |"
+    )
     rows = [
-        f"| {g.concept} | {g.base_identity:.3f} | {g.identity:.3f} | {g.standardised:.2f} "
+        f"| {g.concept} | {g.base_identity:.3f} | {g.identity:.3f} | {g.standardised:.2f} | {ceiling:.2f} "
         f"| {g.base_background:.0%} | {g.background:.0%} | {g.seconds:.1f} |"
-        for g in gains
+        for g, ceiling in zip(gains, ceilings, strict=True)
     ]
     learned = share([gain.standardised >= LEARNED for gain in gains])
     background = fmean(gain.background for gain in gains)
     verdict = (
-        f"Gain / deviation of {LEARNED} or more: {_percent(learned)} of {learned.count} concepts. "
+        f"Gain / deviation of {LEARNED} or more: {_percent(learned)} of {learned.count} concepts; "
+        f"their own icons: {sum(ceiling >= LEARNED for ceiling in ceilings)}. "
         f"Background right: {background:.0%}. Training: at most {max(gain.seconds for gain in gains):.0f} s."
     )
     return "\n".join([head, _rule(head), *rows, "", verdict])

@@ -100,6 +100,20 @@ def test_prompts_name_the_token_and_go_round_backgrounds_and_subjects() -> None:
     assert len({(one.subject, one.background) for one in of_style}) == 144
 
 
+@pytest.mark.parametrize("part", Part)
+def test_a_concept_itself_is_its_icon_on_the_background_that_was_asked_for(part: Part) -> None:
+    """Made-up icons are squares of one colour each, so the middle tells which one it is."""
+    by_colour = {tuple(icons().rasters[p.row][0, 0, :3].tolist()): p for p in icons().index}
+    for concept in (*draw_objects(icons(), part, 3, 0), *draw_styles(icons(), part, 1, 0)):
+        asked = concept.asked("zqa", 32)
+        for one, picture in zip(asked, concept.itself(asked), strict=True):
+            pixels = np.asarray(picture)
+            shown = by_colour[tuple(pixels[32, 32].tolist())]
+            assert nearest_background(pixels) == one.background
+            expected = concept.name if one.subject is None else f"{concept.name}-{one.subject}"
+            assert f"{shown.set_name}-{shown.name}".replace(" ", "-") == expected.replace(" ", "-")
+
+
 def test_the_same_seed_draws_the_same_and_another_draws_others() -> None:
     first, again, other = (drawn(Part.SEARCH, seed) for seed in (0, 0, 1))
     assert first == again

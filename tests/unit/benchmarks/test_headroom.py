@@ -8,9 +8,9 @@ import pytest
 from app.domain.training import TrainingOptions
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
 from benchmarks.experiments.crew import OutOfBudgetError
-from benchmarks.experiments.scoring import Scores
+from benchmarks.experiments.scoring import Scores, score
 from benchmarks.headroom import tables
-from benchmarks.headroom.runs import Run, Trial, gain, perform, runs_in
+from benchmarks.headroom.runs import Run, Trial, ceiling, gain, perform, runs_in
 from benchmarks.headroom.search import FINALISTS, MODULES, START, sweep
 from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 
@@ -93,10 +93,22 @@ def test_the_confirmation_counts_what_was_learned() -> None:
     gains = [gain(simulated(Trial(c, START)), simulated(Trial(c, None))) for c in CONCEPTS]
     learned = [gain.model_copy(update={"standardised": 1.5}) for gain in gains[1:]]
     unlearned = gains[0].model_copy(update={"standardised": 1.4, "background": 0.5, "seconds": 61.0})
-    table = tables.confirmation_table([*learned, unlearned])
-    assert "75% (30% to 95%) of 4 concepts" in table
+    table = tables.confirmation_table([*learned, unlearned], [2.0, 1.5, 1.4, 0.3])
+    assert "75% (30% to 95%) of 4 concepts; their own icons: 2." in table
     assert "Background right: 88%" in table
     assert "at most 61 s" in table
+
+
+@pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
+def test_the_ceiling_is_what_the_concepts_own_icons_gain_over_the_base(concept: Concept) -> None:
+    """The base's pictures are given scores a known way below those of the icons."""
+    encoders = laboratory().encoders
+    asked = concept.asked("zqa", PICTURES)
+    own = score(encoders, concept, asked, concept.itself(asked)).identity
+    below = tuple(value - (0.3 if n % 2 else 0.1) for n, value in enumerate(own))
+    base = simulated(Trial(concept, None)).model_copy(update={"scores": Scores(identity=below, background_right=())})
+    expected = 0.2 / (0.1 * math.sqrt(PICTURES / (PICTURES - 1)))
+    assert ceiling(encoders, concept, base) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
