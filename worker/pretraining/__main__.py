@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import torch
 import typer
 
 from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
+from worker.models.device import flush_denormals
 from worker.pretraining import (
     data,
     diffusion,
@@ -74,6 +75,7 @@ def main(
     vae_minutes: float | None = None,
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,
+    unet_decay_share: Annotated[float, typer.Option(help="Over which last part of it the rate falls.")] = 0.4,
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
     encoder_style_steps: int = 1_000,
@@ -84,13 +86,14 @@ def main(
     `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    flush_denormals()
     work_dir.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plan = Plan(
         work_dir,
         model,
         vae=_schedule(vae_steps, vae_minutes),
-        unet=_schedule(unet_steps, unet_minutes),
+        unet=replace(_schedule(unet_steps, unet_minutes), decay_share=unet_decay_share),
         encoder=_schedule(encoder_steps, encoder_minutes),
         encoder_style=Schedule(encoder_style_steps),
         device=device,

@@ -16,6 +16,7 @@ from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.encoder_augmentation import Filter, draw_backgrounds, place, restyle, spoil
 from worker.pretraining.optimizers import split_optimizers
 from worker.pretraining.pictures import Pixels
+from worker.pretraining.precision import mixed_precision
 from worker.pretraining.training import Run, Schedule
 
 THINGS = "encoder"
@@ -144,7 +145,7 @@ class ThingObjective:
 
     def __call__(self, step: int) -> Tensor:
         batch = Batch.draw(self.bank, hash((self.seed, step)), self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             shape, _ = self.learner.trunk(batch.pixels)
             embeddings = self.learner.what(shape)
         return contrastive_loss(F.normalize(embeddings.float(), dim=1), batch.names, self.learner.proxies)
@@ -162,7 +163,7 @@ class StyleObjective:
 
     def __call__(self, step: int) -> Tensor:
         batch = Batch.draw(self.bank, hash((self.seed, step)), self.device)
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+        with torch.no_grad(), mixed_precision(self.device):
             _, texture = self.trunk(batch.pixels)
         embeddings = F.normalize(self.learner.how(texture.float(), batch.pixels), dim=1)
         return proxy_loss(embeddings, batch.styles, self.learner.proxies)

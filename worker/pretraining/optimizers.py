@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from worker.pretraining.precision import computes_in_bf16
+
 # The quintic of the post: it pulls every singular value to about 1 in five turns, not to exactly 1.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _TURNS = 5
@@ -51,8 +53,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """(n, rows, columns) -> bf16 matrices with the same singular vectors and all singular values near 1."""
-    x = matrices.bfloat16()
+    """(n, rows, columns) -> matrices with the same singular vectors and all singular values near 1.
+
+    In bf16, which is precise enough, where that is the faster type.
+    """
+    x = matrices.bfloat16() if computes_in_bf16(matrices.device) else matrices
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT

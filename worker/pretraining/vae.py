@@ -12,6 +12,7 @@ from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Picture, Pictures
 from worker.pretraining.optimizers import split_optimizers
 from worker.pretraining.pictures import RESOLUTION, Placement, compose
+from worker.pretraining.precision import mixed_precision
 from worker.pretraining.training import Run, Schedule
 
 LATENT_CHANNELS = 16
@@ -56,7 +57,7 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 def reconstruction_loss(vae: AutoencoderKL, batch: Tensor) -> Tensor:
     """L1 for edges, squared error for the PSNR, and a trace of KL (per latent value)."""
-    with torch.autocast(batch.device.type, torch.bfloat16):
+    with mixed_precision(batch.device):
         posterior = vae.encode(batch).latent_dist
         decoded = vae.decode(posterior.sample()).sample.float()
     error = decoded - batch

@@ -61,3 +61,11 @@ def test_the_thread_count_is_fixed() -> None:
     fix_threads(3)
     assert torch.get_num_threads() == 3
     fix_threads(before)
+
+
+def test_numbers_too_small_for_full_precision_count_as_zero() -> None:
+    torch.set_flush_denormal(False)
+    smallest = torch.full((4,), torch.finfo(torch.float32).tiny)
+    assert (smallest / 2 > 0).all()
+    fix_threads(torch.get_num_threads())
+    assert (smallest / 2 == 0).all()
