@@ -24,7 +24,12 @@ def bootstrap(settings: Settings) -> str | None:
 
     Returns:
         The first admin's key, when this call created the admin. It is stored nowhere.
+
+    Raises:
+        NotReadyError: no database is named, or there is no folder of base models.
     """
+    if not settings.base_models_dir.is_dir():
+        raise NotReadyError(f"PALIMPSEST_BASE_MODELS_DIR: there is no folder {settings.base_models_dir}.")
     ObjectStore(settings).ensure_bucket()
     engine = _engine(settings)
     try:

@@ -137,7 +137,8 @@ def main() -> None:
         _fail(error.detail)
     except ValidationError as error:
         # Not the values: one of them may be a password.
-        _fail("; ".join(f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()))
+        faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+        _fail("; ".join(f"setting {place}: {reason}" if place else reason for place, reason in faults))
     except SettingsError as error:
         _fail(str(error))
     except OSError as error:

@@ -6,8 +6,9 @@ A setting comes from the environment: `PALIMPSEST_<NAME>`, or, where operators e
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.jobs import QUEUES, JobKind
@@ -54,21 +55,21 @@ class Settings(BaseSettings):
     quotas: Quotas = Field(Quotas(), description="Of each user; an admin can make exceptions.")
 
     # The job path. Postgres's clock alone decides when a lease has expired.
-    lease_seconds: float = 30.0
-    heartbeat_seconds: float = 3.0
-    checkpoint_interval_seconds: float = 20.0
-    sweep_interval_seconds: float = 5.0
-    rewake_after_seconds: float = 15.0
-    stray_object_age_seconds: float = 3600.0
-    list_bucket_interval_seconds: float = 600.0
+    lease_seconds: float = Field(30.0, gt=0)
+    heartbeat_seconds: float = Field(3.0, gt=0, description="Shorter than a lease, or every job would be taken away.")
+    checkpoint_interval_seconds: float = Field(20.0, ge=0)
+    sweep_interval_seconds: float = Field(5.0, gt=0)
+    rewake_after_seconds: float = Field(15.0, ge=0)
+    stray_object_age_seconds: float = Field(3600.0, ge=0)
+    list_bucket_interval_seconds: float = Field(600.0, ge=0)
     generation_retention_days: float | None = Field(
         None, gt=0, description="Pictures go so long after their job has ended; not set: they are kept."
     )
     checkpoint_retention_days: float | None = Field(
         None, gt=0, description="A job that has waited so long for a worker begins anew; not set: never."
     )
-    max_failures: int = 5
-    retry_backoff_seconds: float = 10.0
+    max_failures: int = Field(5, ge=1)
+    retry_backoff_seconds: float = Field(10.0, ge=0)
 
     # The worker.
     worker_kinds: tuple[JobKind, ...] = Field(QUEUES, description="Which kinds of job this worker takes.")
@@ -77,7 +78,15 @@ class Settings(BaseSettings):
     )
     update_cache_bytes: int = Field(8192 * MIB, ge=0, description="Of all of them together; 0: none are kept.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
-    torch_threads: int = Field(2, description="Fixed, because a CPU adapter is reproducible only at the same count.")
+    torch_threads: int = Field(
+        2, ge=1, description="Fixed, because a CPU adapter is reproducible only at the same count."
+    )
+
+    @model_validator(mode="after")
+    def _a_heartbeat_comes_before_its_lease_ends(self) -> Self:
+        if self.heartbeat_seconds >= self.lease_seconds:
+            raise ValueError("heartbeat_seconds must be less than lease_seconds")
+        return self
 
 
 @lru_cache

@@ -63,7 +63,7 @@ class DiskCache:
             except TensorFileError as error:
                 log.warning("the cached update %s is of no known format: %s", path, error)
         log.warning("the cached update %s is damaged and is removed", path)
-        path.unlink(missing_ok=True)
+        self.remove([path])
         return None
 
     def put(self, key: UpdateKey, update: Update) -> None:

@@ -1,11 +1,15 @@
 """Users, keys, and what only an admin may do."""
 
+from pathlib import Path
+
 import httpx
+import pytest
 from sqlalchemy import select
 
 from app.bootstrap import bootstrap, new_admin_key
 from app.db.session import transaction
 from app.db.tables import ApiKey
+from app.domain.errors import NotReadyError
 from app.domain.keys import hash_key
 from tests.integration.api.inputs import BASE, new_lineage
 from tests.integration.api.state import Server
@@ -85,6 +89,13 @@ def test_strategies_describe_themselves(client: httpx.Client) -> None:
     assert listed["next_cursor"] is None
     assert {entry["name"] for entry in listed["items"]} >= {"naive", "merge"}
     assert all(entry["options_schema"]["properties"]["name"] for entry in listed["items"])
+
+
+def test_a_missing_folder_of_base_models_is_named_and_nothing_is_made(server: Server) -> None:
+    before = server.contents()
+    with pytest.raises(NotReadyError, match=r"BASE_MODELS_DIR: there is no folder /nowhere\."):
+        bootstrap(server.settings.model_copy(update={"base_models_dir": Path("/nowhere")}))
+    assert server.contents() == before
 
 
 def test_bootstrap_again_changes_nothing(server: Server) -> None:

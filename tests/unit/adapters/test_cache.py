@@ -72,6 +72,21 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, harm: Callable[[bytes], b
     assert same(disk.get(key("a")), an_update())
 
 
+def test_what_is_damaged_and_cannot_be_removed_is_made_again_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = DiskCache(tmp_path, MANY)
+    disk.put(key("a"), an_update())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(_flip(path.read_bytes()))
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert disk.get(key("a")) is None
+
+
 def test_what_was_used_least_recently_goes_first(tmp_path: Path) -> None:
     DiskCache(tmp_path, MANY).put(key("size"), an_update())
     (path,) = tmp_path.iterdir()

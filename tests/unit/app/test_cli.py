@@ -33,6 +33,9 @@ CASES: list[tuple[str, dict[str, str], str]] = [
     ("api", {"PALIMPSEST_REQUESTS_PER_SECOND": "0"}, "requests_per_second"),
     ("worker", {"PALIMPSEST_WORKER_KINDS": f'["{PASSWORD}"]'}, "worker_kinds"),
     ("worker", {"PALIMPSEST_LEASE_SECONDS": PASSWORD}, "lease_seconds"),
+    ("worker", {"PALIMPSEST_LEASE_SECONDS": "-1"}, "lease_seconds"),
+    ("worker", {"PALIMPSEST_HEARTBEAT_SECONDS": "30"}, "heartbeat_seconds must be less than lease_seconds"),
+    ("worker", {"PALIMPSEST_TORCH_THREADS": "0"}, "torch_threads"),
 ]
 
 
