@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.jobs import QUEUES, JobKind
@@ -85,7 +86,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _a_heartbeat_comes_before_its_lease_ends(self) -> Self:
         if self.heartbeat_seconds >= self.lease_seconds:
-            raise ValueError("heartbeat_seconds must be less than lease_seconds")
+            raise PydanticCustomError("heartbeat", "heartbeat_seconds must be less than lease_seconds")
         return self
 
 

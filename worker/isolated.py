@@ -20,7 +20,7 @@ from worker.training.loop import train
 from worker.training.task import TrainingTask
 
 # Raised whenever the same inputs make another adapter.
-_RULES_VERSION = "1"
+_RULES_VERSION = "2"
 
 
 @dataclass(frozen=True)

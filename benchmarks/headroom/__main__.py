@@ -18,6 +18,7 @@ from benchmarks.headroom.search import Candidate
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
 from worker.evaluation.encoders.base import EncoderError
+from worker.models.device import fix_threads
 
 _RESULTS = Path(__file__).parent / "results"
 _SIZES = Sizes()
@@ -67,7 +68,7 @@ def confirm(
     budget_minutes: Minutes = 20.0,
     objects: int = 12,
 ) -> None:
-    """Measure the default training options, on the confirmation split: once, after all tuning."""
+    """Measure the default training options, on the confirmation split: once per base, after all tuning."""
     pictures = load_icons(work_dir)
     concepts: list[Concept] = [
         *draw_objects(pictures, Part.CONFIRMATION, objects, _SIZES.draw_seed),
@@ -80,6 +81,7 @@ def confirm(
         bases = workers.runs([Trial(concept, None) for concept in concepts], "base")
         runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")
     gains = [gain(run, base) for run, base in zip(runs, bases, strict=True)]
+    fix_threads(threads)
     encoders = load_encoders()
     ceilings = [ceiling(encoders, concept, base) for concept, base in zip(concepts, bases, strict=True)]
     _write(output / "confirm.md", tables.confirmation_table(gains, ceilings))

@@ -106,9 +106,9 @@ def gain(run: Run, base: Run) -> Gain:
 
 
 def ceiling(encoders: Encoders, concept: Concept, base: Run) -> float:
-    """The standardised gain of a faultless adapter, which draws the concept's own icons, over the base's pictures.
+    """The standardised gain of the concept's own icons, anywhere on their backgrounds, over the base's pictures.
 
-    What it cannot reach the encoder cannot tell: no adapter is to be blamed for that.
+    Where it is low the encoder hardly tells the two apart, and no adapter is to be blamed for that.
     """
     asked = concept.asked("itself", len(base.scores.identity))
     scores = score(encoders, concept, asked, concept.itself(asked))

@@ -62,7 +62,7 @@ class DiskCache:
                 return unpack(data[_HASH_BYTES:])[0]
             except TensorFileError as error:
                 log.warning("the cached update %s is of no known format: %s", path, error)
-        log.warning("the cached update %s is damaged and is removed", path)
+        log.warning("the cached update %s is damaged", path)
         self.remove([path])
         return None
 

@@ -40,7 +40,7 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 
 
 def fix_threads(count: int) -> None:
-    """Compute with `count` threads from now on: the order of a CPU's sums, and so an adapter's bits, depend on it."""
+    """Compute with `count` threads from now on, and without denormals: on both an adapter's bits depend on a CPU."""
     flush_denormals()
     torch.set_num_threads(count)
 

@@ -75,7 +75,9 @@ def main(
     vae_minutes: float | None = None,
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,
-    unet_decay_share: Annotated[float, typer.Option(help="Over which last part of it the rate falls.")] = 0.4,
+    unet_decay_share: Annotated[
+        float, typer.Option(help="Over which last part of it the rate falls.", min=0.01, max=1.0)
+    ] = Schedule.decay_share,
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
     encoder_style_steps: int = 1_000,

@@ -19,7 +19,7 @@ from worker.models.base import Base
 from worker.training.session import Session
 from worker.training.task import TrainingTask
 
-FORMAT = "palimpsest-checkpoint-1"
+FORMAT = "palimpsest-checkpoint-2"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 

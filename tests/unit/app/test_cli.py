@@ -61,6 +61,7 @@ def test_one_line(
     assert told.err.startswith("palimpsest: ")
     assert told.err.count("\n") == 1
     assert mention in told.err
+    assert "Value error" not in told.err
     assert PASSWORD not in told.err
 
 

@@ -2,20 +2,23 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from benchmarks.experiments.laboratory import EMBEDDED_BASE
-from worker.pretraining import diffusion, tokenizer
+from worker.pretraining import diffusion
 from worker.pretraining.colours import BACKGROUNDS
 from worker.pretraining.data import Picture
 from worker.pretraining.export import adopt
 from worker.pretraining.icon_sets import PRETRAINING_SETS
+from worker.pretraining.optimizers import split_optimizers
 from worker.pretraining.split import class_nouns, load_split
 from worker.pretraining.training import Schedule
 
@@ -37,29 +40,55 @@ def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def weights(model: torch.nn.Module) -> dict[str, Tensor]:
+@dataclass
+class Begun:
+    """What a run began with: its models' weights, and its peak learning rates."""
+
+    text: dict[str, Tensor] = field(default_factory=dict)
+    unet: dict[str, Tensor] = field(default_factory=dict)
+    rates: tuple[float, float] = (0.0, 0.0)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
+    """Filled in when a run builds its optimizers."""
+    noted = Begun()
+
+    def spy(
+        painter: diffusion.Painter, muon_lr: float, adam_lr: float, adam_only: Iterable[nn.Parameter]
+    ) -> list[torch.optim.Optimizer]:
+        noted.text, noted.unet = weights(painter.text_encoder), weights(painter.unet)
+        noted.rates = (muon_lr, adam_lr)
+        return split_optimizers(painter, muon_lr, adam_lr, adam_only)
+
+    monkeypatch.setattr(diffusion, "split_optimizers", spy)
+    return noted
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def changed(before: dict[str, Tensor], after: torch.nn.Module) -> bool:
+def changed(before: dict[str, Tensor], after: nn.Module) -> bool:
     return any(not torch.equal(before[name], tensor) for name, tensor in after.state_dict().items())
 
 
-def test_a_run_that_goes_on_teaches_the_denoiser_and_leaves_the_words(work_dir: Path) -> None:
-    shipped = diffusion.adopted(work_dir)
-    text, unet = weights(shipped.text_encoder), weights(shipped.unet)
+def test_a_run_that_goes_on_teaches_the_denoiser_and_leaves_the_words(work_dir: Path, begun: Begun) -> None:
     diffusion.train(work_dir, Schedule(total_steps=2, warmup_steps=1), _CPU)
     trained = diffusion.load(work_dir)
-    assert not changed(text, trained.text_encoder)
-    assert changed(unet, trained.unet)
+    assert not changed(begun.text, trained.text_encoder)
+    assert changed(begun.unet, trained.unet)
+    shipped = load_file(EMBEDDED_BASE / "unet" / "diffusion_pytorch_model.safetensors")
+    assert torch.equal(begun.unet["conv_in.weight"], shipped["conv_in.weight"].float())
 
 
-def test_a_new_run_teaches_both(work_dir: Path) -> None:
+def test_a_new_run_teaches_both_at_twice_the_rates(work_dir: Path, begun: Begun) -> None:
+    diffusion.train(work_dir, Schedule(total_steps=1, warmup_steps=1), _CPU)
+    going_on = begun.rates
     shutil.rmtree(work_dir / diffusion.START)
-    torch.manual_seed(0)
-    new = diffusion.Painter(tokenizer.load(work_dir))
-    text, unet = weights(new.text_encoder), weights(new.unet)
-    diffusion.train(work_dir, Schedule(total_steps=2, warmup_steps=1), _CPU, seed=0)
+    (work_dir / "unet.pt").unlink()
+    diffusion.train(work_dir, Schedule(total_steps=2, warmup_steps=1), _CPU)
     trained = diffusion.load(work_dir)
-    assert changed(text, trained.text_encoder)
-    assert changed(unet, trained.unet)
+    assert changed(begun.text, trained.text_encoder)
+    assert changed(begun.unet, trained.unet)
+    assert begun.rates == pytest.approx([2 * rate for rate in going_on])
