@@ -73,4 +73,5 @@ def test_diffusers_draws_what_the_version_draws(
         pipeline.unload_lora_weights()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert abs(expected - plain).max() > 1e-2
-    assert np.array_equal(drawn(pipeline), plain)
+    # Not to the bit: where memory lies decides the order in which some processors add.
+    np.testing.assert_allclose(drawn(pipeline), plain, rtol=0, atol=1e-4)
