@@ -84,8 +84,9 @@ def confirm(
     fix_threads(threads)
     encoders = load_encoders()
     ceilings = [ceiling(encoders, concept, base) for concept, base in zip(concepts, bases, strict=True)]
-    _write(output / "confirm.md", tables.confirmation_table(gains, ceilings))
-    print(tables.confirmation_table(gains, ceilings))
+    table = tables.confirmation_table(gains, ceilings)
+    _write(output / "confirm.md", table)
+    print(table)
 
 
 def _write(path: Path, table: str) -> None:

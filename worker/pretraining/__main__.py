@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +95,7 @@ def main(
         work_dir,
         model,
         vae=_schedule(vae_steps, vae_minutes),
-        unet=replace(_schedule(unet_steps, unet_minutes), decay_share=unet_decay_share),
+        unet=_schedule(unet_steps, unet_minutes, unet_decay_share),
         encoder=_schedule(encoder_steps, encoder_minutes),
         encoder_style=Schedule(encoder_style_steps),
         device=device,
@@ -118,8 +118,8 @@ def _run(stage: Callable[[], object]) -> None:
         raise typer.Exit(1) from error
 
 
-def _schedule(steps: int, minutes: float | None) -> Schedule:
-    return Schedule(steps, None if minutes is None else 60 * minutes)
+def _schedule(steps: int, minutes: float | None, decay_share: float = Schedule.decay_share) -> Schedule:
+    return Schedule(steps, None if minutes is None else 60 * minutes, decay_share=decay_share)
 
 
 if __name__ == "__main__":

@@ -174,31 +174,30 @@ class Objective:
 def train(work_dir: Path, schedule: Schedule, device: torch.device, seed: int = 0) -> None:
     """Train, or go on training, to the schedule's end. A new run begins from adopted weights where there are any."""
     torch.manual_seed(seed)
-    goes_on = (work_dir / START).exists()
-    painter = adopted(work_dir) if goes_on else Painter(tokenizer_stage.load(work_dir))
+    tokenizer = tokenizer_stage.load(work_dir)
+    painter, share = Painter(tokenizer), 1.0
+    if (work_dir / START).exists():
+        _adopt(painter, work_dir / START)
+        share = _SHARE_FOR_ADOPTED
     painter.to(device)
     if device.type == "cpu":
         _attend_by_products(painter)
     # Under Muon the text encoder's layers outgrow its embeddings: no norm follows its last sums but the final one.
     edges = (painter.unet.conv_in.weight, painter.unet.conv_out.weight)
     adam_only = (*painter.text_encoder.parameters(), *edges)
-    share = _SHARE_FOR_ADOPTED if goes_on else 1.0
-    rates = (share * _MUON_LEARNING_RATE, share * _ADAM_LEARNING_RATE)
-    optimizers = split_optimizers(painter, *rates, adam_only)
+    optimizers = split_optimizers(painter, share * _MUON_LEARNING_RATE, share * _ADAM_LEARNING_RATE, adam_only)
     run = Run(painter, optimizers, schedule, work_dir, "unet", _BATCH, ema_decay=_EMA_DECAY)
-    run.train(Objective(painter, tokenizer_stage.load(work_dir), Latents.load(work_dir), device, seed))
+    run.train(Objective(painter, tokenizer, Latents.load(work_dir), device, seed))
 
 
-def adopted(work_dir: Path) -> Painter:
-    """The finished model that a new run goes on from: its denoiser to be trained, its text encoder as it is.
+def _adopt(painter: Painter, start: Path) -> None:
+    """Give it the finished model that a new run goes on from: the denoiser to be trained, the text encoder as it is.
 
     The text encoder tells the words apart by then, and leaving it saves a third of each step.
     """
-    painter = Painter(tokenizer_stage.load(work_dir))
-    painter.text_encoder = CLIPTextModel.from_pretrained(work_dir / START / "text_encoder", dtype=torch.float32)
+    painter.text_encoder = CLIPTextModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
     painter.text_encoder.requires_grad_(False)
-    painter.unet = UNet2DConditionModel.from_pretrained(work_dir / START / "unet", dtype=torch.float32)
-    return painter
+    painter.unet = UNet2DConditionModel.from_pretrained(start / "unet", dtype=torch.float32)
 
 
 def _attend_by_products(painter: Painter) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from app.domain.adapter_files import AdapterFormat
@@ -63,6 +64,7 @@ def test_diffusers_draws_what_the_version_draws(
     pipeline = pipeline_of(family)
     chain = chain_of(pipeline, strategy)
     expected, plain = under(pipeline, replay(chain).update), drawn(pipeline)
+    weights = {name: tensor.clone() for name, tensor in pipeline.unet.state_dict().items()}
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain]
     whole = 64 if strategy.fold is Fold.SELECT else None
     (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind, max_rank=whole), {}))
@@ -73,5 +75,8 @@ def test_diffusers_draws_what_the_version_draws(
         pipeline.unload_lora_weights()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     assert abs(expected - plain).max() > 1e-2
-    # Not to the bit: where memory lies decides the order in which some processors add.
+    # The weights to the bit, what they draw not: where memory lies decides the order in which some processors add.
+    left = pipeline.unet.state_dict()
+    assert left.keys() == weights.keys()
+    assert all(torch.equal(left[name], tensor) for name, tensor in weights.items())
     np.testing.assert_allclose(drawn(pipeline), plain, rtol=0, atol=1e-4)
