@@ -47,7 +47,7 @@ audit: .venv/installed
 
 # The recipe behind base_models/icons-64; hours on a CPU, resumable.
 pretrain: .venv/installed
-	$(BIN)/python -m worker.pretraining
+	$(BIN)/python -m recipes.icons_64
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.pretraining.data import Pictures
+from recipes.icons_64.data import Pictures
 
 WORK_DIR = Path(__file__).parents[1] / ".pretraining"
 
@@ -20,5 +20,5 @@ def load_icons(work_dir: Path) -> Pictures:
     try:
         return Pictures.load(work_dir)
     except FileNotFoundError as error:
-        detail = f"No icons in {work_dir}: run `python -m worker.pretraining data` first; it needs npm."
+        detail = f"No icons in {work_dir}: run `python -m recipes.icons_64 data` first; it needs npm."
         raise IconsMissingError(detail) from error

@@ -18,10 +18,10 @@ from benchmarks.drawing import Sampler
 from benchmarks.experiments.laboratory import EMBEDDED_BASE
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
 from benchmarks.progress import bars
+from recipes.icons_64.data import Pictures
 from worker.models.device import fix_threads
 from worker.models.loading import load_base
 from worker.models.sd import StableDiffusionBase
-from worker.pretraining.data import Pictures
 
 _RESULTS = Path(__file__).parent / "results"
 
@@ -29,12 +29,12 @@ _RESULTS = Path(__file__).parent / "results"
 def main(
     pictures: Annotated[int, typer.Option(help="Pictures of the drawn sample, and of each real one.", min=24)] = 400,
     model: Annotated[Path, typer.Option(help="The base model's folder.")] = EMBEDDED_BASE,
-    work_dir: Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")] = WORK_DIR,
+    work_dir: Annotated[Path, typer.Option(help="Where `python -m recipes.icons_64 data` put the icons.")] = WORK_DIR,
     threads: int = 2,
     output: Annotated[Path, typer.Option(help="Folder of report.json, report.md and sheet.png.")] = _RESULTS,
     page: Annotated[Path | None, typer.Option(help="A page of docs whose table is to be brought up to date.")] = None,
 ) -> None:
-    """Measure a base model trained by worker/pretraining; some minutes on two cores."""
+    """Measure a base model trained by recipes/icons_64; some minutes on two cores."""
     fix_threads(threads)
     began = time.perf_counter()
     base = load_base(Family.SD, str(model), torch.device("cpu"), torch.float32)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from worker.pretraining.captions import SET_NOUNS, article
-from worker.pretraining.colours import BACKGROUNDS
-from worker.pretraining.data import Picture, Pictures
-from worker.pretraining.pictures import Placement, compose
+from recipes.icons_64.captions import SET_NOUNS, article
+from recipes.icons_64.data import Picture, Pictures
+from recipes.icons_64.pictures import Placement, compose
+from worker.evaluation.colours import BACKGROUNDS
 
 NAMES_FILE = Path(__file__).parent / "names.json"
 

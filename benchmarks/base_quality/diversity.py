@@ -10,9 +10,9 @@ from PIL import Image
 
 from benchmarks.base_quality.asks import place
 from benchmarks.statistics import Estimate, mean
+from recipes.icons_64.data import Picture, Pictures
+from worker.evaluation.colours import BACKGROUNDS
 from worker.evaluation.encoders.base import Encoder
-from worker.pretraining.colours import BACKGROUNDS
-from worker.pretraining.data import Picture, Pictures
 
 GROUPS = 24
 GROUP_SIZE = 4

@@ -18,9 +18,9 @@ from benchmarks.base_quality.judge import Judge, Verdict
 from benchmarks.base_quality.vae import psnr, round_trip
 from benchmarks.drawing import Sampler, Wanted, draw
 from benchmarks.statistics import Estimate, share
+from recipes.icons_64.data import Pictures
+from recipes.icons_64.rare_tokens import PROMPTS, rare_token_cosines
 from worker.models.sd import StableDiffusionBase
-from worker.pretraining.data import Pictures
-from worker.pretraining.rare_tokens import PROMPTS, rare_token_cosines
 
 # Noises that no picture of the main sample starts from.
 _FURTHER_SEEDS = 1_000_000

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from worker.pretraining.pictures import RESOLUTION
+from recipes.icons_64.pictures import RESOLUTION
 
 _COLUMNS = 16
 _ROWS = 6

@@ -39,7 +39,7 @@ app = typer.Typer(add_completion=False)
 
 OfKind = Annotated[Kind, typer.Option(help="Of objects, held-out sets, or sets redrawn by a filter.")]
 Model = Annotated[Path, typer.Option(help="The base model's folder.")]
-WorkDir = Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")]
+WorkDir = Annotated[Path, typer.Option(help="Where `python -m recipes.icons_64 data` put the icons.")]
 Output = Annotated[Path, typer.Option(help="Results, tables and figures go there.")]
 Processes = Annotated[int, typer.Option(help="Runs at a time, each in a process of one thread.")]
 Minutes = Annotated[float, typer.Option(help="No run is begun after so many minutes.")]

@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 
 from app.domain.concepts import ConceptKind, TaughtConcept
-from worker.pretraining.captions import article
-from worker.pretraining.colours import BACKGROUNDS
-from worker.pretraining.data import Picture, Pictures
-from worker.pretraining.encoder_augmentation import Filter
-from worker.pretraining.encoder_training import redraw
-from worker.pretraining.icon_sets import PRETRAINING_SETS
-from worker.pretraining.pictures import Placement, compose
-from worker.pretraining.split import Split, load_split
+from recipes.icons_64.captions import article
+from recipes.icons_64.data import Picture, Pictures
+from recipes.icons_64.encoder_augmentation import Filter
+from recipes.icons_64.encoder_training import redraw
+from recipes.icons_64.icon_sets import PRETRAINING_SETS
+from recipes.icons_64.pictures import Placement, compose
+from recipes.icons_64.split import Split, load_split
+from worker.evaluation.colours import BACKGROUNDS
 
 
 class Part(StrEnum):

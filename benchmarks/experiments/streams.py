@@ -21,9 +21,9 @@ from benchmarks.experiments.first_lessons import shared
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
 from benchmarks.experiments.scoring import Scores, score
+from recipes.icons_64.data import Pictures
 from worker.adapters.accumulated import ChainLink, Update
 from worker.evaluation.metrics import FloatArray, Line
-from worker.pretraining.data import Pictures
 from worker.strategies.replay import replay
 
 Row = tuple[Scores | None, ...]

@@ -25,7 +25,7 @@ _SIZES = Sizes()
 app = typer.Typer(add_completion=False)
 
 Model = Annotated[Path, typer.Option(help="The base model's folder.")]
-WorkDir = Annotated[Path, typer.Option(help="Where `python -m worker.pretraining data` put the icons.")]
+WorkDir = Annotated[Path, typer.Option(help="Where `python -m recipes.icons_64 data` put the icons.")]
 Output = Annotated[Path, typer.Option(help="Results and tables go there.")]
 Processes = Annotated[int, typer.Option(help="Runs at a time, each in a process of its own.")]
 Threads = Annotated[int, typer.Option(help="Threads of each process.")]

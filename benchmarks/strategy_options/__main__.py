@@ -24,7 +24,7 @@ _RESULTS = Path(__file__).parent / "results"
 
 def main(
     model: Annotated[Path, typer.Option(help="The base model's folder.")] = EMBEDDED_BASE,
-    work_dir: Annotated[Path, typer.Option(help="Where `worker.pretraining data` put the icons.")] = WORK_DIR,
+    work_dir: Annotated[Path, typer.Option(help="Where `recipes.icons_64 data` put the icons.")] = WORK_DIR,
     output: Annotated[Path, typer.Option(help="Results and tables go there.")] = _RESULTS,
     processes: Annotated[int, typer.Option(help="Runs at a time, each in a process of its own.")] = 2,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,

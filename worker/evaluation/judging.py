@@ -9,10 +9,10 @@ from PIL import Image
 
 from app.domain.concepts import ConceptKind
 from app.domain.evaluations import Alignment
+from worker.evaluation.colours import BACKGROUNDS, nearest_background
 from worker.evaluation.encoders.base import Encoder
 from worker.evaluation.metrics import FloatArray
 from worker.evaluation.task import Column
-from worker.pretraining.colours import BACKGROUNDS, nearest_background
 
 _BACKGROUND = re.compile(r"(\w+) background")
 

@@ -22,10 +22,10 @@ from benchmarks.experiments.crew import Crew, RunT, TrialT
 from benchmarks.experiments.laboratory import Laboratory, Sizes
 from benchmarks.experiments.results import Results
 from benchmarks.progress import bars
+from recipes.icons_64.captions import SET_NOUNS
+from recipes.icons_64.data import Picture, Pictures
+from recipes.icons_64.split import class_nouns, load_split
 from tests.tiny_pipelines import RARE_TOKENS, tiny_base
-from worker.pretraining.captions import SET_NOUNS
-from worker.pretraining.data import Picture, Pictures
-from worker.pretraining.split import class_nouns, load_split
 
 
 @cache

@@ -16,12 +16,12 @@ from benchmarks.base_quality.measure import Drawn, draw_sample, sample_size, ver
 from benchmarks.base_quality.vae import psnr, round_trip
 from benchmarks.drawing import Sampler, Wanted, draw
 from benchmarks.statistics import Estimate
+from recipes.icons_64.captions import SET_NOUNS
+from recipes.icons_64.split import load_split
 from tests.tiny_pipelines import tiny_base
 from tests.unit.benchmarks.made_up import MiddleColour, icons
+from worker.evaluation.colours import BACKGROUNDS
 from worker.evaluation.encoders.prototypes import Prototypes
-from worker.pretraining.captions import SET_NOUNS
-from worker.pretraining.colours import BACKGROUNDS
-from worker.pretraining.split import load_split
 
 COLOURS = {"cherry": (255, 0, 0), "leaf": (0, 255, 0), "sea": (0, 0, 255), "sun": (255, 255, 0), "plum": (255, 0, 255)}
 MORE = {"coal": (0, 0, 0), "snow": (255, 255, 255)}

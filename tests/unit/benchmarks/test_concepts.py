@@ -13,11 +13,11 @@ from benchmarks.experiments.concepts import (
     draw_redrawn_styles,
     draw_styles,
 )
+from recipes.icons_64.encoder_augmentation import Filter
+from recipes.icons_64.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS
+from recipes.icons_64.split import load_split
 from tests.unit.benchmarks.made_up import icons
-from worker.pretraining.colours import BACKGROUNDS, nearest_background
-from worker.pretraining.encoder_augmentation import Filter
-from worker.pretraining.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS
-from worker.pretraining.split import load_split
+from worker.evaluation.colours import BACKGROUNDS, nearest_background
 
 ALL = 40
 

@@ -1,6 +1,6 @@
 """The embedded encoder for 64-pixel icons: one small convolutional trunk, one head for what and one for how.
 
-It plays the part that DINO and CSD play for photographs. `worker/pretraining/encoder_training.py` trains it, on real
+It plays the part that DINO and CSD play for photographs. `recipes/icons_64/encoder_training.py` trains it, on real
 icons alone; it shares no weight with any generator. See docs/encoders.md for what it can and cannot tell.
 """
 

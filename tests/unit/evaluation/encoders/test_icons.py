@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from recipes.icons_64.icon_sets import PRETRAINING_SETS
+from recipes.icons_64.split import load_split
 from tests.unit.evaluation.encoders.properties import assert_is_an_encoder, assert_sees_size_little
 from worker.evaluation.encoders.base import EncoderError
 from worker.evaluation.encoders.icons import FOLDER, Head, load_icons
 from worker.evaluation.encoders.prototypes import load_prototypes
 from worker.evaluation.encoders.registry import load_encoder
-from worker.pretraining.icon_sets import PRETRAINING_SETS
-from worker.pretraining.split import load_split
 
 SAMPLES = Path(__file__).parents[4] / "samples"
 MEGABYTE = 1e6

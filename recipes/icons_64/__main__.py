@@ -1,0 +1,126 @@
+"""`python -m recipes.icons_64 [STAGE]`: make the embedded base model, whole or by stage; resumes where it was."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from recipes.icons_64 import (
+    data,
+    diffusion,
+    encoder_export,
+    encoder_report,
+    encoder_training,
+    export,
+    latents,
+    samples,
+    sheet,
+    tokenizer,
+    vae,
+)
+from recipes.icons_64.training import DivergedError, Schedule
+from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
+from worker.models.device import flush_denormals
+
+_ROOT = Path(__file__).parents[2]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where to work, and how long to train: the steps, or the minutes of training where these are fewer."""
+
+    work_dir: Path
+    model: Path
+    vae: Schedule
+    unet: Schedule
+    encoder: Schedule
+    encoder_style: Schedule
+    device: torch.device
+
+    def sheet(self) -> None:
+        sheet.draw(self.model, _ROOT / "docs" / "images" / "base-model-sheet.png")
+
+    def encoder_report(self) -> None:
+        for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER, self.model).items():
+            _log.info("%s: %s", figure, share)
+
+    def stages(self) -> dict[str, Callable[[], object]]:
+        """In the order in which they build on each other."""
+        return {
+            "data": lambda: data.prepare(self.work_dir),
+            "samples": lambda: samples.draw(self.work_dir, _ROOT / "samples"),
+            "vae": lambda: vae.train(self.work_dir, self.vae, self.device),
+            "tokenizer": lambda: tokenizer.prepare(self.work_dir),
+            "latents": lambda: latents.prepare(self.work_dir, self.device),
+            "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
+            "export": lambda: export.export(self.work_dir, self.model),
+            "sheet": self.sheet,
+            "encoder": lambda: encoder_training.train_things(self.work_dir, self.encoder, self.device),
+            "encoder-style": lambda: encoder_training.train_styles(self.work_dir, self.encoder_style, self.device),
+            "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
+            "encoder-report": self.encoder_report,
+        }
+
+
+def main(
+    stage: Annotated[str, typer.Argument(help="One stage only.")] = "all",
+    work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = _ROOT / ".pretraining",
+    model: Annotated[Path, typer.Option(help="Where the pipeline goes.")] = _ROOT / "base_models" / "icons-64",
+    vae_steps: int = 3_200,
+    vae_minutes: float | None = None,
+    unet_steps: int = 10_000,
+    unet_minutes: float | None = None,
+    unet_decay_share: Annotated[
+        float, typer.Option(help="Over which last part of it the rate falls.", min=0.01, max=1.0)
+    ] = Schedule.decay_share,
+    encoder_steps: int = 2_000,
+    encoder_minutes: float | None = None,
+    encoder_style_steps: int = 1_000,
+) -> None:
+    """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
+    encoder: encoder, encoder-style, encoder-export, encoder-report.
+
+    `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    flush_denormals()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    plan = Plan(
+        work_dir,
+        model,
+        vae=_schedule(vae_steps, vae_minutes),
+        unet=_schedule(unet_steps, unet_minutes, unet_decay_share),
+        encoder=_schedule(encoder_steps, encoder_minutes),
+        encoder_style=Schedule(encoder_style_steps),
+        device=device,
+    )
+    stages = plan.stages()
+    if stage == "adopt":
+        export.adopt(model, work_dir)
+    elif stage not in (*stages, "all"):
+        raise typer.BadParameter(f"{stage!r} is none of: all, adopt, {', '.join(stages)}")
+    for name, run in stages.items():
+        if stage in (name, "all"):
+            _run(run)
+
+
+def _run(stage: Callable[[], object]) -> None:
+    try:
+        stage()
+    except DivergedError as error:
+        typer.echo(f"{error}. The last checkpoint is kept; lower the learning rate before going on.", err=True)
+        raise typer.Exit(1) from error
+
+
+def _schedule(steps: int, minutes: float | None, decay_share: float = Schedule.decay_share) -> Schedule:
+    return Schedule(steps, None if minutes is None else 60 * minutes, decay_share=decay_share)
+
+
+if __name__ == "__main__":
+    typer.run(main)

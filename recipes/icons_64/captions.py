@@ -1,0 +1,98 @@
+"""Captions for pretraining: varied in wording and order, and holding the templates that Palimpsest prompts with later.
+
+A caption names what a picture shows (or only its class), often its set and its background, and now and then one of the
+rare tokens, as a word without meaning, in the two places where a learned concept puts it: "{token} {noun}" and
+"{token} style". So the text encoder, which is frozen later, has learned to tell the tokens apart, and the UNet to draw
+the same picture whether or not one stands there.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from recipes.icons_64.icon_sets import PRETRAINING_SETS
+from recipes.icons_64.rare_tokens import RARE_TOKENS
+from worker.evaluation.colours import BACKGROUNDS
+
+SET_NOUNS = {icon_set.name: icon_set.noun for icon_set in PRETRAINING_SETS}
+
+_PLAIN = ("a photo of {x}", "an icon of {x}", "an image of {x}", "a picture of {x}", "a drawing of {x}", "{x}")
+_STYLED = (
+    "a {s} icon of {x}",
+    "a {s} icon of {x}",
+    "{s} style image of {x}",
+    "a {s} style image of {x}",
+    "{s} style icon of {x}",
+    "an icon of {x} in {s} style",
+    "a photo of {x}, {s} style",
+    "{x}, {s} style",
+    "{x}, {s} icon",
+)
+_ON = ("{c} on {ab} background", "{c} on {ab} background", "{c}, {b} background", "{c} with {ab} background")
+_ON_FIRST = ("on {ab} background, {c}", "{b} background, {c}")
+
+_NO_CAPTION = 0.10
+_CLASS_FOR_NAME = 0.12
+_TOKEN_BEFORE_NOUN = 0.08
+_TOKEN_AS_STYLE = 0.06
+_SET_NAMED = 0.80
+_BACKGROUND_NAMED = 0.85
+_BACKGROUND_FIRST = 0.1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a picture shows: the set's noun, the icon's name, its class noun if it has one, the background's colour."""
+
+    set_noun: str
+    name: str
+    class_noun: str | None
+    background: str
+
+
+def caption(shown: Shown, generator: random.Random) -> str:
+    """One caption; empty for a tenth of the draws, so that the model also learns what guidance steers away from."""
+    if generator.random() < _NO_CAPTION:
+        return ""
+    noun = shown.class_noun if shown.class_noun and generator.random() < _CLASS_FOR_NAME else shown.name
+    text = _styled(_with_article(noun, generator), shown.set_noun, generator)
+    if generator.random() >= _BACKGROUND_NAMED:
+        return text
+    templates = _ON_FIRST if generator.random() < _BACKGROUND_FIRST else _ON
+    return generator.choice(templates).format(c=text, b=shown.background, ab=article(shown.background))
+
+
+def every_word(names: list[str], nouns: list[str]) -> Iterator[str]:
+    """Captions that together hold each name, noun, set, background and rare token: what the tokenizer is trained on."""
+    for template in _PLAIN + _STYLED:
+        yield template.format(x="a an the", s="style")
+    for template in _ON + _ON_FIRST:
+        yield template.format(c="a", b="plain", ab="a plain")
+    yield from names
+    yield from nouns
+    yield from SET_NOUNS.values()
+    yield from BACKGROUNDS
+    yield from RARE_TOKENS
+
+
+def _styled(subject: str, set_noun: str, generator: random.Random) -> str:
+    draw = generator.random()
+    if draw < _TOKEN_AS_STYLE:
+        return generator.choice(_STYLED).format(x=subject, s=generator.choice(RARE_TOKENS))
+    if draw < _TOKEN_AS_STYLE + _SET_NAMED:
+        return generator.choice(_STYLED).format(x=subject, s=set_noun)
+    return generator.choice(_PLAIN).format(x=subject)
+
+
+def _with_article(noun: str, generator: random.Random) -> str:
+    if generator.random() < _TOKEN_BEFORE_NOUN:
+        noun = f"{generator.choice(RARE_TOKENS)} {noun}"
+        return noun if generator.random() < 0.5 else article(noun)
+    if generator.random() < 0.1:
+        return noun
+    return article(noun)
+
+
+def article(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

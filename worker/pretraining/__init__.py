@@ -1,1 +1,0 @@
-"""The recipe that makes the embedded base model `icons-64`: run it with `python -m worker.pretraining`."""
