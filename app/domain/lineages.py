@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from app.domain.adapter_files import AdapterFormat
+from app.domain.adapters import AdapterFormat
 from app.domain.base import Value
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions

@@ -10,14 +10,14 @@ from anyio import to_thread
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.adapter_files.header import read_header
+from app.adapter_files.names import read_lora
 from app.db.queries import unfinished_publishing
 from app.db.tables import Job, Lineage, Version
-from app.domain.adapter_files import read_lora
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError
 from app.domain.jobs import ImportParams, JobKind
 from app.domain.quotas import Quota
-from app.domain.safetensors_header import read_header
 from app.services.context import Work
 from app.services.images import Upload
 from app.services.jobs import PlacedJob

@@ -9,14 +9,14 @@ from anyio import to_thread
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
-from app.domain.adapter_files import AdapterFormat
+from app.domain.adapters import AdapterFormat
 from app.domain.errors import ConflictError, ErasedError, Fault, InvalidInputError, NotFoundError
 from app.domain.strategies import StrategyOptions, first_choice
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from app.services.context import Services
 from app.services.lineages import get_lineage
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from app.domain.adapter_files import AdapterFormat, LoraFile, LoraModule, read_lora, refuse
+from app.adapter_files.header import read_header
+from app.adapter_files.names import LoraFile, LoraModule, read_lora, refuse
+from app.domain.adapters import AdapterFormat
 from app.domain.errors import Fault, InvalidAdapterError
-from app.domain.safetensors_header import read_header
 from worker.adapters.factors import Adapter, Factors
 from worker.adapters.sgm_names import sgm_name
 from worker.adapters.tensor_file import TensorFileError, unpack

@@ -11,7 +11,7 @@ from app.api.files import is_known
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
-from app.domain.adapter_files import AdapterFormat
+from app.domain.adapters import AdapterFormat
 from app.domain.base import Value
 from app.services import histories, reproductions, training, versions
 from app.services.context import Work, open_work

@@ -8,16 +8,16 @@ import pytest
 from safetensors.numpy import load
 from safetensors.numpy import save as save_numpy
 
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
 from app.db.session import transaction
 from app.db.tables import Lineage, ObjectStatus
-from app.domain.adapter_files import AdapterFormat
+from app.domain.adapters import AdapterFormat
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobStatus, TrainResult
 from app.domain.lineages import ImportProvenance
 from app.domain.strategies import MergeOptions, NaiveOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from app.settings import Settings
 from tests.integration.worker.test_collection import sweep
 from tests.integration.worker.world import KINDS, World

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from app.domain.adapter_files import AdapterFormat
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
+from app.domain.adapters import AdapterFormat
 from app.domain.errors import InvalidAdapterError
 from app.domain.strategies import MergeOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from tests.unit.adapters.random_adapters import random_adapter

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from app.domain.adapter_files import AdapterFormat
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
+from app.domain.adapters import AdapterFormat
 from app.domain.base_models import Family
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
 from app.domain.training import TrainingOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from tests.tiny_pipelines import PredictionType
 from tests.tiny_sdxl import tiny_sdxl, tiny_sdxl_base, write_tiny_sdxl
 from tests.unit.training.helpers import OPTIONS, Listener, a_task, file_of, fixed_loss, same_weights, weights_of

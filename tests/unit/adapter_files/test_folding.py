@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import MagnitudeOptions, MergeOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from tests.unit.adapters.oracle import random_adapter
 from tests.unit.strategies.chains import Chain, chains
 from worker.adapters.accumulated import ChainLink

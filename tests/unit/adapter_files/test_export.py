@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from app.domain.adapter_files import AdapterFormat
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
+from app.domain.adapters import AdapterFormat
 from app.domain.errors import StorageError
 from app.domain.strategies import MergeOptions, NaiveOptions, StrategyOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 
 MERGE, NAIVE = MergeOptions(), NaiveOptions()
 SHAPES = {"down.0.to_q": (6, 5), "down.0.to_out.0": (4, 7)}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from app.domain.adapter_files import AdapterFormat
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
+from app.domain.adapters import AdapterFormat
 from app.domain.strategies import MergeOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_sd
 from worker.adapters.accumulated import added, applied
 from worker.adapters.factors import Adapter, Factors, to_bytes

@@ -12,17 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.adapter_files.header import SafetensorsHeader, TensorEntry
+from app.domain.adapters import AdapterFormat
 from app.domain.errors import Fault, InvalidAdapterError
-from app.domain.safetensors_header import SafetensorsHeader, TensorEntry
 
 MAX_FAULTS = 1000
-
-
-class AdapterFormat(StrEnum):
-    """`diffusers`: peft's names, for `pipe.load_lora_weights`. `kohya`: the names of kohya's scripts and of UIs."""
-
-    DIFFUSERS = "diffusers"
-    KOHYA = "kohya"
 
 
 class Part(StrEnum):

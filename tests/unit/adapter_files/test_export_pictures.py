@@ -9,10 +9,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.domain.adapter_files import AdapterFormat
+from app.adapter_files.export import Export, export_adapter
+from app.adapter_files.folding import Link
+from app.domain.adapters import AdapterFormat
 from app.domain.strategies import STRATEGIES, Fold, StrategyOptions
-from app.services.adapter_export import Export, export_adapter
-from app.services.adapter_folding import Link
 from tests.tiny_pipelines import tiny_sd
 from tests.tiny_sdxl import tiny_sdxl
 from tests.unit.adapters.oracle import random_adapter

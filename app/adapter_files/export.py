@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
-from app.domain.adapter_files import AdapterFormat
-from app.services.adapter_folding import A, Array, B, Factors, Folded, Link, fold
+from app.adapter_files.folding import A, Array, B, Factors, Folded, Link, fold
+from app.domain.adapters import AdapterFormat
 
 
 @dataclass(frozen=True)
