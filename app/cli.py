@@ -15,6 +15,7 @@ from app.domain.jobs import JobKind
 from app.settings import Settings
 from app.stack.addresses import environment, resolve, with_checked_urls
 from app.stack.programs import api_command, sweeper_command, worker_command
+from app.version import VERSION
 
 Home = Annotated[Path | None, typer.Option(help="Where the state is kept; PALIMPSEST_HOME, or ./.palimpsest.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 picks a free one.")]
@@ -22,9 +23,20 @@ Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"palimpsest {VERSION}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+]
+
+
 @cli.callback()
-def palimpsest() -> None:
-    """Continual personalisation of diffusion models, with forgetting measured."""
+def palimpsest(version: Version = False) -> None:
+    """Teach a diffusion model concept after concept, and measure what it forgets."""
 
 
 @cli.command()

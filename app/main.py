@@ -29,6 +29,7 @@ from app.api.routers import (
 from app.logs import configure_logging
 from app.services.context import open_services
 from app.settings import MIB, Settings, get_settings
+from app.version import VERSION
 
 # What a form may have beside its file.
 _FORM_BYTES = MIB
@@ -52,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = DocumentedAPI(
         title="Palimpsest",
-        version="1",
+        version=VERSION,
         description=_DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,

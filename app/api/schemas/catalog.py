@@ -13,6 +13,7 @@ from app.domain.base import Value
 from app.domain.base_models import BaseModelManifest
 from app.domain.strategies import MergeOptions
 from app.domain.strategies_by_kind import DEFAULT_STRATEGY, FOLLOWED, FollowedOptions
+from app.version import VERSION
 
 
 class StrategyBody(Value):
@@ -114,19 +115,21 @@ class BaseModelPage(PageBody[BaseModelBody]):
 
 
 class LiveBody(Value):
-    """This process answers."""
+    """This process answers, and runs this version of Palimpsest."""
 
-    model_config = example({"status": "ok"})
+    model_config = example({"status": "ok", "version": VERSION})
 
     status: Literal["ok"] = "ok"
+    version: str = VERSION
 
 
 class ReadyBody(Value):
     """Requests can be answered. Degraded: jobs are accepted, but wait until the broker is back."""
 
-    model_config = example({"status": "ready", "postgres": True, "storage": True, "broker": True})
+    model_config = example({"status": "ready", "version": VERSION, "postgres": True, "storage": True, "broker": True})
 
     status: Literal["ready", "degraded"]
+    version: str = VERSION
     postgres: bool
     storage: bool
     broker: bool

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import httpx
 from PIL import Image
 
+from app.version import VERSION
 from tests.integration.api.inputs import BASE, files, image, new_concept, new_lineage
 from tests.integration.api.state import Server
 
@@ -16,9 +17,9 @@ JOB_FIELDS = {
 
 
 def test_health(server: Server) -> None:
-    assert httpx.get(f"{server.url}/health/live").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/health/live").json() == {"status": "ok", "version": VERSION}
     answer = httpx.get(f"{server.url}/health/ready")
-    assert answer.json() == {"status": "ready", "postgres": True, "storage": True, "broker": True}
+    assert answer.json() == {"status": "ready", "version": VERSION, "postgres": True, "storage": True, "broker": True}
 
 
 def test_a_concept_comes_back_as_pictures(client: httpx.Client) -> None:

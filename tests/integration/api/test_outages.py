@@ -13,6 +13,7 @@ from app.domain.jobs import JobKind
 from app.queue import WakeUps
 from app.settings import Settings
 from app.storage import ObjectStore
+from app.version import VERSION
 from tests.integration.api.conftest import running_server, serving
 from tests.integration.api.inputs import files, image, new_concept, new_lineage
 from tests.integration.api.state import Server
@@ -58,7 +59,8 @@ def submit(server: Server, answered: threading.Event) -> None:
         assert (trained.status_code, drawn.status_code) == (202, 202)
         health = client.get("/health/ready")
         assert health.status_code == 200
-        assert health.json() == {"status": "degraded", "postgres": True, "storage": True, "broker": False}
+        degraded = {"status": "degraded", "version": VERSION, "postgres": True, "storage": True, "broker": False}
+        assert health.json() == degraded
 
 
 @pytest.mark.parametrize("port", ["closed_port", "silent_port"])
