@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db.histories import ancestry_of
 from app.db.session import transaction
 from app.db.tables import ObjectStatus, StoredObject, Version
-from app.domain.strategies import first_choice
+from app.domain.chains import first_choice
 from worker.adapters.accumulated import ChainLink, Update
 from worker.adapters.cache import UpdateCache, UpdateKey
 from worker.adapters.factors import from_bytes

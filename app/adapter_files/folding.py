@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from app.domain.chains import Term, surviving, surviving_terms
 from app.domain.errors import Fault, InvalidInputError, StorageError
-from app.domain.strategies import Fold, StrategyOptions
+from app.domain.strategies import StrategyOptions
 
 Array = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -72,29 +73,27 @@ def fold(chain: Sequence[Link], max_rank: int | None) -> Folded:
         InvalidInputError: the update is no product of factors, and there is no `max_rank`.
         StorageError: an adapter is not of the format that workers write.
     """
-    links = _surviving(chain)
-    selects = [link.strategy.fold is Fold.SELECT for link in links]
-    if any(selects[1:]) and max_rank is None:
-        name = links[1 + selects[1:].index(True)].strategy.name
-        raise InvalidInputError(
-            f"Strategy {name} selects weight by weight between its update and the earlier ones, which makes an update "
-            "of full rank, and an adapter file holds a low one. Say with max_rank how large the nearest one may be.",
-            (Fault(field="max_rank", message=f"needed for a version that strategy {name} had a part in"),),
-        )
+    links = [chain[place] for place in surviving([link.strategy for link in chain])]
     adapters = [_read(link.data) for link in links]
-    if max_rank is None:
-        return Folded({name: _concatenated(parts) for name, parts in _by_module(adapters).items()})
-    return _lowered(adapters, selects, max_rank)
+    terms = surviving_terms([(link.strategy, adapter) for link, adapter in zip(links, adapters, strict=True)])
+    if max_rank is not None:
+        return _lowered(adapters, terms, max_rank)
+    for own in terms.values():
+        if selecting := [term for term in own if term.selects]:
+            raise _needs_a_rank(links[selecting[0].place].strategy.name)
+    return Folded({name: _concatenated(_parts(adapters, name, own)) for name, own in terms.items()})
 
 
-def _surviving(chain: Sequence[Link]) -> list[Link]:
-    """The links that D is made of: within a run of a replacing strategy, only the last one."""
-    kept: list[Link] = []
-    for link in chain:
-        if link.strategy.fold is Fold.REPLACE and kept and kept[-1].strategy == link.strategy:
-            kept.pop()
-        kept.append(link)
-    return kept
+def _needs_a_rank(strategy: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"Strategy {strategy} selects weight by weight between its update and the earlier ones, which makes an update "
+        "of full rank, and an adapter file holds a low one. Say with max_rank how large the nearest one may be.",
+        (Fault(field="max_rank", message=f"needed for a version that strategy {strategy} had a part in"),),
+    )
+
+
+def _parts(adapters: Sequence[Mapping[str, Factors]], name: str, terms: Sequence[Term]) -> list[Factors]:
+    return [adapters[term.place][name] for term in terms]
 
 
 def _read(data: bytes) -> dict[str, Factors]:
@@ -116,21 +115,16 @@ def _metadata(data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _by_module(adapters: Sequence[Mapping[str, Factors]]) -> dict[str, list[Factors]]:
-    """A module that an adapter leaves alone gets nothing from it."""
-    modules = sorted({name for adapter in adapters for name in adapter})
-    return {name: [adapter[name] for adapter in adapters if name in adapter] for name in modules}
-
-
 def _concatenated(parts: Sequence[Factors]) -> Factors:
     return Factors(np.concatenate([part.a for part in parts]), np.concatenate([part.b for part in parts], axis=1))
 
 
-def _lowered(adapters: Sequence[Mapping[str, Factors]], selects: Sequence[bool], max_rank: int) -> Folded:
+def _lowered(adapters: Sequence[Mapping[str, Factors]], terms: Mapping[str, Sequence[Term]], max_rank: int) -> Folded:
     modules, energy, kept = {}, 0.0, 0.0
-    for name, parts in _by_module(adapters).items():
-        selecting = [chosen for adapter, chosen in zip(adapters, selects, strict=True) if name in adapter]
-        best = _best_of_sum(parts, max_rank) if not any(selecting[1:]) else _best(parts, selecting, max_rank)
+    for name, own in terms.items():
+        parts = _parts(adapters, name, own)
+        selects = [term.selects for term in own]
+        best = _best(parts, selects, max_rank) if any(selects) else _best_of_sum(parts, max_rank)
         modules[name] = best.factors
         energy += best.energy
         kept += best.kept_energy

@@ -3,14 +3,12 @@
 The mathematics is in docs/strategies.md; the paper is arXiv 2410.04891.
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from app.domain.base import Value
-from app.domain.training import TrainingOptions
 
 
 class StrategyInfo(Value):
@@ -32,6 +30,11 @@ class Fold(StrEnum):
     REPLACE = "replace"
     SELECT = "select"
     CHOOSE = "choose"
+
+    @property
+    def makes_runs(self) -> bool:
+        """Whether all versions of a stretch under the strategy start over the version beneath that stretch."""
+        return self in (Fold.REPLACE, Fold.CHOOSE)
 
 
 # Of every strategy, `refolds`: whether a concept that came before can be erased by folding the chain without it. It can
@@ -275,28 +278,3 @@ AnyStrategy = Annotated[StrategyOptions, Field(discriminator="name")]
 STRATEGIES: dict[str, type[StrategyOptions]] = {
     options.model_fields["name"].default: options for options in get_args(StrategyOptions)
 }
-
-
-def changed_within_run(
-    parent: tuple[StrategyOptions, TrainingOptions] | None, own: tuple[StrategyOptions, TrainingOptions]
-) -> tuple[str, ...]:
-    """The training options that differ from the parent's although the strategy fixes them while its run goes on.
-
-    A naive run trains on one adapter, whose shape cannot change on the way; a fresh adapter may have any shape.
-    """
-    if parent is None or parent[0] != own[0]:
-        return ()
-    return tuple(name for name in own[0].fixed_within_run if _meant(parent[1], name) != _meant(own[1], name))
-
-
-def _meant(training: TrainingOptions, name: str) -> object:
-    """What the option comes to: an alpha that is left out is the rank."""
-    return training.scale * training.rank if name == "alpha" else getattr(training, name)
-
-
-def first_choice(chain: Sequence[StrategyOptions]) -> int:
-    """From which link of the chain (oldest first) on prompts choose which count; its length if they choose none."""
-    first = len(chain)
-    while first > 0 and chain[first - 1].fold is Fold.CHOOSE:
-        first -= 1
-    return first

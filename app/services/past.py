@@ -8,10 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.queries import ancestry, unfinished_publishing
 from app.db.tables import Lineage, Version
+from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError
 from app.domain.jobs import ImportParams, TrainParams
-from app.domain.strategies import StrategyOptions, changed_within_run
+from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 
 Taught = tuple[UUID | None, TaughtConcept]

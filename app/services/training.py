@@ -9,10 +9,11 @@ from app.db.erasures import erased_tokens
 from app.db.histories import in_history
 from app.db.queries import concepts_of, unfinished_publishing
 from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
+from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.jobs import ImportParams, JobKind, TrainParams
-from app.domain.strategies import StrategyOptions, changed_within_run
+from app.domain.strategies import StrategyOptions
 from app.domain.strategies_by_kind import strategy_for
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work

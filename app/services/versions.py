@@ -15,8 +15,9 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
 from app.domain.adapters import AdapterFormat
+from app.domain.chains import first_choice
 from app.domain.errors import ConflictError, ErasedError, Fault, InvalidInputError, NotFoundError
-from app.domain.strategies import StrategyOptions, first_choice
+from app.domain.strategies import StrategyOptions
 from app.services.context import Services
 from app.services.lineages import get_lineage
 

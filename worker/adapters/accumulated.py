@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from app.domain.chains import is_same_run
 from app.domain.strategies import StrategyOptions
 from worker.adapters.factors import Adapter
 
@@ -57,35 +58,10 @@ class LineageState:
     strategy_state: Mapping[str, Tensor] = field(default_factory=dict)
     terms: Mapping[str, tuple[Adapter, ...] | None] = field(default_factory=dict)
 
-    def where_run_began(self, strategy: str) -> "LineageState":
-        """Version b of this strategy's run that the last link belongs to; this version if it belongs to none."""
-        is_running = self.last is not None and self.last.strategy.name == strategy
+    def where_run_began(self, strategy: StrategyOptions) -> "LineageState":
+        """The version that a task under this strategy starts over: b of the run that it goes on with, else this one."""
+        is_running = self.last is not None and is_same_run(self.last.strategy, strategy)
         return self.run_start if is_running and self.run_start is not None else self
-
-    def plus(self, link: ChainLink) -> "LineageState":
-        """The state of a version whose D is this one's and its own adapter's update."""
-        terms = {name: _joined(self.terms.get(name, ()), link.adapter) for name in link.adapter.modules}
-        return self.followed_by(link, added(self.update, link.adapter), terms)
-
-    def followed_by(
-        self, link: ChainLink, update: Update, terms: Mapping[str, tuple[Adapter, ...] | None]
-    ) -> "LineageState":
-        """The state of a version that puts an adapter of its own beside those before it, which makes D `update`.
-
-        `terms` are those of the adapter's modules.
-        """
-        sums = dict(self.sum_of_a)
-        for name, factors in link.adapter.modules.items():
-            sums[name] = _sum_of_one_shape(sums[name], factors.a) if name in sums else factors.a
-        return LineageState(update, link, sum_of_a=sums, terms={**self.terms, **terms})
-
-
-def _joined(terms: tuple[Adapter, ...] | None, adapter: Adapter) -> tuple[Adapter, ...] | None:
-    return None if terms is None else (*terms, adapter)
-
-
-def _sum_of_one_shape(total: Tensor | None, a: Tensor) -> Tensor | None:
-    return total + a if total is not None and total.shape == a.shape else None
 
 
 BASE_STATE = LineageState(update={})

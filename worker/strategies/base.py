@@ -1,4 +1,7 @@
-"""What a strategy is: how a task starts on top of its parent version, and how what it learned is consolidated."""
+"""What a strategy is: how a task starts on top of its parent version, and what it adds to the loss.
+
+How what was learned joins D is the `fold` of its options (`app/domain/chains.py`).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import LineageState, Update
-from worker.adapters.factors import Adapter, Factors
+from worker.adapters.factors import Factors
 from worker.strategies.extra_loss import MakeExtraLoss, NoExtraLoss
 from worker.strategies.scene import Scene, Setting
 
@@ -65,9 +68,6 @@ class Strategy(Protocol):
         Raises:
             InvalidInputError: the task cannot go on from this parent with these training options.
         """
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """The state of the version that `adapter`, trained on top of `parent`, makes: D_t by this strategy's rule."""
 
 
 def fresh_factors(shapes: Shapes, rank: int, generator: torch.Generator) -> dict[str, Factors]:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import CLoraOptions
-from worker.adapters.accumulated import ChainLink, LineageState, Update
-from worker.adapters.factors import Adapter
+from worker.adapters.accumulated import LineageState, Update
 from worker.adapters.injected import LiveAdapter
 from worker.strategies.base import NewTask, Start
 from worker.strategies.scene import Scene
@@ -29,10 +28,6 @@ class CLora:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
         factors = task.fresh_factors()
         return Start(parent.update, factors, extra_loss=partial(_penalty, parent.update, self.options.lam))
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import EwcOptions
-from worker.adapters.accumulated import ChainLink, LineageState
-from worker.adapters.factors import Adapter
+from worker.adapters.accumulated import LineageState
 from worker.adapters.injected import LiveAdapter, LiveFactors
 from worker.strategies.base import NewTask, Start
 from worker.strategies.gradients import gradients_of
@@ -41,10 +40,6 @@ class Ewc:
             extra_loss=partial(_penalty, earlier, self.options.lam),
             keep=partial(self._keep, earlier),
         )
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))
 
     def _keep(self, earlier: Mapping[str, Importance], scene: Scene) -> dict[str, Tensor]:
         """Omega_t, for the next task."""

@@ -5,11 +5,10 @@ frozen `W0 + D_b`, b being the version where the run began; from version 0 that 
 takes `D_b` and the updates of the concepts that are named. A version of another strategy builds on all of them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.domain.strategies import IsolatedOptions
-from worker.adapters.accumulated import ChainLink, LineageState
-from worker.adapters.factors import Adapter
+from worker.adapters.accumulated import LineageState
 from worker.strategies.base import NewTask, Start
 
 
@@ -21,9 +20,4 @@ class Isolated:
 
     def start(self, parent: LineageState, task: NewTask) -> Start:
         """Gaussian A and zero B, over `W0 + D_b`, whatever the run has learned."""
-        return Start(parent.where_run_began(self.options.name).update, task.fresh_factors())
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`: that of a prompt that names all; whoever draws leaves out the links that are not named."""
-        began = parent.where_run_began(self.options.name)
-        return replace(parent.plus(ChainLink(self.options, adapter)), run_start=began)
+        return Start(parent.where_run_began(self.options).update, task.fresh_factors())

@@ -6,8 +6,7 @@
 from dataclasses import dataclass
 
 from app.domain.strategies import MergeOptions
-from worker.adapters.accumulated import ChainLink, LineageState
-from worker.adapters.factors import Adapter
+from worker.adapters.accumulated import LineageState
 from worker.strategies.base import NewTask, Start
 
 
@@ -20,7 +19,3 @@ class Merge:
     def start(self, parent: LineageState, task: NewTask) -> Start:
         """Gaussian A and zero B, over `W0 + D_{t-1}`."""
         return Start(parent.update, task.fresh_factors())
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))

@@ -5,12 +5,12 @@ frozen `W0 + D_b`, b being the version where the run began; so `D_t = D_b + s B_
 earlier versions do not count any more.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import NaiveOptions
 from app.domain.training import TrainingOptions
-from worker.adapters.accumulated import ChainLink, LineageState
+from worker.adapters.accumulated import LineageState
 from worker.adapters.factors import Adapter
 from worker.strategies.base import NewTask, Shapes, Start
 
@@ -27,12 +27,7 @@ class Naive:
         if running is None:
             return Start(parent.update, task.fresh_factors())
         _refuse_another_shape(running, task.shapes, task.training)
-        return Start(parent.where_run_began(self.options.name).update, dict(running.modules))
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_b + s B A`."""
-        beneath = parent.where_run_began(self.options.name)
-        return replace(beneath.plus(ChainLink(self.options, adapter)), run_start=beneath)
+        return Start(parent.where_run_began(self.options).update, dict(running.modules))
 
 
 def _running_adapter(parent: LineageState) -> Adapter | None:

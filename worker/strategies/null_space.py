@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import NullSpaceOptions
-from worker.adapters.accumulated import ChainLink, LineageState, Update, applied
-from worker.adapters.factors import Adapter, Factors
+from worker.adapters.accumulated import LineageState, Update, applied
+from worker.adapters.factors import Factors
 from worker.models.base import TextInputs
 from worker.strategies.base import NewTask, Start
 from worker.strategies.bases import (
@@ -52,10 +52,6 @@ class NullSpace:
             factors |= {name: _blind(fed[name], gradients[name], basis.q) for name in fed}
             notes |= _notes(basis, fed)
         return Start(parent.update, factors, frozenset(fed), notes)
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))
 
     def _gradients(self, beneath: Update, task: NewTask, names: list[str]) -> dict[str, Tensor]:
         """G of each module: the mean gradient of the new concept's loss with respect to D, at the parent version."""

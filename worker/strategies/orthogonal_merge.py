@@ -11,8 +11,8 @@ from torch import Tensor
 
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import OrthogonalBasis, OrthogonalMergeOptions
-from worker.adapters.accumulated import ChainLink, LineageState
-from worker.adapters.factors import Adapter, Factors
+from worker.adapters.accumulated import LineageState
+from worker.adapters.factors import Factors
 from worker.strategies.base import NewTask, Start
 from worker.strategies.bases import (
     RowBasis,
@@ -48,10 +48,6 @@ class OrthogonalMerge:
             _refuse_cut(bases, task.training.rank)
         notes = covered_energy(parent.update, bases, task.setting.tick)
         return Start(parent.update, turned_away(fresh, bases), frozen_a, notes)
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))
 
     def _bases(
         self, parent: LineageState, fresh: Mapping[str, Factors], tick: Callable[[], None]

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from app.domain.strategies import NullSpaceOptions, ReplayStart, SelfReplayOptions
-from worker.adapters.accumulated import ChainLink, LineageState
-from worker.adapters.factors import Adapter
+from worker.adapters.accumulated import LineageState
 from worker.strategies.base import NewTask, Start
 from worker.strategies.distillation import Distillation, draw_replay
 from worker.strategies.null_space import NullSpace
@@ -38,10 +37,6 @@ class SelfReplay:
         else:
             start = Start(parent.update, task.fresh_factors())
         return replace(start, extra_loss=partial(_teachers, self.options))
-
-    def consolidate(self, parent: LineageState, adapter: Adapter) -> LineageState:
-        """`D_{t-1} + s B A`."""
-        return parent.plus(ChainLink(self.options, adapter))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load
@@ -13,8 +14,8 @@ from safetensors.numpy import load
 from app.adapter_files.export import Export, export_adapter
 from app.adapter_files.folding import Link
 from app.domain.errors import InvalidInputError
-from app.domain.strategies import MagnitudeOptions, MergeOptions
-from tests.unit.adapters.oracle import random_adapter
+from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions
+from tests.unit.adapters.oracle import accumulated, random_adapter
 from tests.unit.strategies.chains import Chain, chains
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.factors import Adapter, to_bytes
@@ -31,10 +32,21 @@ def product(tensors: dict[str, NDArray[np.float32]], name: str) -> NDArray[np.fl
     return found
 
 
+def selects(chain: Chain, name: str) -> bool:
+    """Whether a `magnitude` link found an update of that module beneath it, and none of a naive run gone on with."""
+    alive = [
+        link
+        for link, later in zip(chain.links, [*chain.links[1:], None], strict=True)
+        if not (later is not None and link.strategy.name == later.strategy.name == "naive")
+    ]
+    own = [link for link in alive if name in link.adapter.modules]
+    return any(isinstance(link.strategy, MagnitudeOptions) for link in own[1:])
+
+
 @given(chains(min_size=1))
 def test_an_export_is_exact_or_refused(chain: Chain) -> None:
-    """Only `magnitude` over earlier updates has no factors; a first task of it has its own."""
-    if any(isinstance(link.strategy, MagnitudeOptions) for link in chain.links[1:]):
+    """Only `magnitude` over an earlier update of the same module has no factors."""
+    if any(selects(chain, name) for name in chain.shapes):
         with pytest.raises(InvalidInputError, match="Strategy magnitude selects") as e:
             exported(chain)
         assert [fault.field for fault in e.value.faults] == ["max_rank"]
@@ -44,6 +56,41 @@ def test_an_export_is_exact_or_refused(chain: Chain) -> None:
     assert {key.split(".lora_")[0] for key in tensors} == {f"unet.{name}" for name in update}
     for name, d in update.items():
         np.testing.assert_allclose(product(tensors, name), d.numpy(), rtol=1e-4, atol=1e-5 * chain.largest(name))
+
+
+@settings(max_examples=300)
+@given(chains(dtype=torch.int64, min_size=1))
+def test_torch_and_numpy_fold_every_chain_alike(chain: Chain) -> None:
+    """In whole numbers, so that both choose alike where two updates are as large; at a rank that leaves nothing out."""
+    update = replay(chain.links).update
+    tensors = load(exported(chain, max_rank=12))
+    assert {key.split(".lora_")[0] for key in tensors} == {f"unet.{name}" for name in update}
+    for name, d in update.items():
+        np.testing.assert_array_equal(d.double().numpy(), accumulated(chain.links, name, chain.shapes[name]))
+        np.testing.assert_allclose(product(tensors, name), d.numpy(), atol=1e-4 * max(chain.largest(name), 1))
+
+
+def test_magnitude_that_finds_nothing_beneath_is_exact() -> None:
+    shapes = {"to_q": (6, 5), "to_k": (4, 3)}
+    adapters = [random_adapter({name: shape}, 2, 1.0, 0) for name, shape in shapes.items()]
+    links = [ChainLink(MergeOptions(), adapters[0]), ChainLink(MagnitudeOptions(), adapters[1])]
+    tensors = load(exported(Chain(shapes, links)))
+    for name, d in replay(links).update.items():
+        np.testing.assert_allclose(product(tensors, name), d.numpy(), rtol=1e-5, atol=1e-5)
+
+
+class Tuned(NaiveOptions):
+    """A replacing strategy with an option that may change while its run goes on."""
+
+    pace: int = 1
+
+
+def test_a_run_goes_on_by_its_strategys_name_whatever_its_options() -> None:
+    adapters = [random_adapter({"to_q": (6, 5)}, 2, 1.0, seed) for seed in range(2)]
+    links = [ChainLink(Tuned(pace=pace), adapter) for pace, adapter in enumerate(adapters)]
+    tensors = load(exported(Chain({"to_q": (6, 5)}, links)))
+    for found in (product(tensors, "to_q"), replay(links).update["to_q"].numpy()):
+        np.testing.assert_allclose(found, adapters[1].delta("to_q").numpy(), rtol=1e-5, atol=1e-5)
 
 
 @given(chains(min_size=1), st.integers(1, 12))

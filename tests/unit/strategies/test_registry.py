@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from app.domain.strategies import STRATEGIES, AnyStrategy, Fold, IsolatedOptions, MergeOptions, first_choice
+from app.domain.chains import first_choice
+from app.domain.strategies import STRATEGIES, AnyStrategy, Fold, IsolatedOptions, MergeOptions
 from worker.strategies.registry import ALGORITHMS, strategy_of
 
 DOCS = Path(__file__).parents[3] / "docs" / "strategies.md"

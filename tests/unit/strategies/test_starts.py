@@ -129,9 +129,8 @@ def test_merge_builds_on_all_that_was_isolated() -> None:
 
 
 def test_an_untrained_naive_continuation_changes_nothing() -> None:
-    parent = replay([link(MergeOptions(), 0), link(NaiveOptions(), 1)])
-    assert parent.last is not None
-    child = NAIVE.consolidate(parent, parent.last.adapter)
+    chain = [link(MergeOptions(), 0), link(NaiveOptions(), 1)]
+    parent, child = replay(chain), replay([*chain, link(NaiveOptions(), 1)])
     assert all(torch.equal(child.update[name], parent.update[name]) for name in SHAPES)
 
 
