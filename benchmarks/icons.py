@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from recipes.icons_64.data import Pictures
+from recipes.icons_64.data import WORK_DIR, Pictures
 
-WORK_DIR = Path(__file__).parents[1] / ".pretraining"
+__all__ = ["WORK_DIR", "IconsMissingError", "load_icons"]
 
 
 class IconsMissingError(Exception):

@@ -35,15 +35,15 @@ class Part(StrEnum):
 
 # The tuning styles are those of the samples, which everyone has looked at already.
 STYLE_SETS = {
-    Part.TUNING: ("fluent-emoji-high-contrast", "fxemoji"),
+    Part.TUNING: ("fxemoji",),
     Part.SEARCH: ("openmoji",),
-    Part.CONFIRMATION: ("emojione-monotone", "emojione-v1", "streamline-emojis"),
+    Part.CONFIRMATION: ("emojione", "noto-v1", "streamline-emojis"),
 }
-# Whose icons are redrawn.
+# Whose icons are redrawn; a filter leaves nothing to see of the high-contrast set, which is black.
 REDRAWN_SETS = {
     Part.TUNING: ("fluent-emoji-flat",),
-    Part.SEARCH: ("noto-v1",),
-    Part.CONFIRMATION: ("emojione", "noto", "twemoji"),
+    Part.SEARCH: ("fluent-emoji",),
+    Part.CONFIRMATION: ("noto", "twemoji"),
 }
 TRAINING_PICTURES = 5
 _STYLE_REFERENCES = 12

@@ -22,6 +22,7 @@ from recipes.icons_64 import (
     tokenizer,
     vae,
 )
+from recipes.icons_64.data import WORK_DIR
 from recipes.icons_64.training import DivergedError, Schedule
 from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
 from worker.models.device import flush_denormals
@@ -36,6 +37,7 @@ class Plan:
 
     work_dir: Path
     model: Path
+    vae_start: Path | None
     vae: Schedule
     unet: Schedule
     encoder: Schedule
@@ -54,7 +56,7 @@ class Plan:
         return {
             "data": lambda: data.prepare(self.work_dir),
             "samples": lambda: samples.draw(self.work_dir, _ROOT / "samples"),
-            "vae": lambda: vae.train(self.work_dir, self.vae, self.device),
+            "vae": lambda: vae.train(self.work_dir, self.vae, self.device, self.vae_start),
             "tokenizer": lambda: tokenizer.prepare(self.work_dir),
             "latents": lambda: latents.prepare(self.work_dir, self.device),
             "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
@@ -69,10 +71,11 @@ class Plan:
 
 def main(
     stage: Annotated[str, typer.Argument(help="One stage only.")] = "all",
-    work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = _ROOT / ".pretraining",
+    work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = WORK_DIR,
     model: Annotated[Path, typer.Option(help="Where the pipeline goes.")] = _ROOT / "base_models" / "icons-64",
     vae_steps: int = 3_200,
     vae_minutes: float | None = None,
+    vae_start: Annotated[Path | None, typer.Option(help="A finished autoencoder to begin from.")] = None,
     unet_steps: int = 10_000,
     unet_minutes: float | None = None,
     unet_decay_share: Annotated[
@@ -94,6 +97,7 @@ def main(
     plan = Plan(
         work_dir,
         model,
+        vae_start=vae_start,
         vae=_schedule(vae_steps, vae_minutes),
         unet=_schedule(unet_steps, unet_minutes, unet_decay_share),
         encoder=_schedule(encoder_steps, encoder_minutes),

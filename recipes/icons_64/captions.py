@@ -1,6 +1,6 @@
 """Captions for pretraining: varied in wording and order, and holding the templates that Palimpsest prompts with later.
 
-A caption names what a picture shows (or only its class), often its set and its background, and now and then one of the
+A caption names what a picture shows (or only its class), often its style and its background, and now and then one of the
 rare tokens, as a word without meaning, in the two places where a learned concept puts it: "{token} {noun}" and
 "{token} style". So the text encoder, which is frozen later, has learned to tell the tokens apart, and the UNet to draw
 the same picture whether or not one stands there.
@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from recipes.icons_64.icon_sets import PRETRAINING_SETS
 from recipes.icons_64.rare_tokens import RARE_TOKENS
+from recipes.icons_64.redrawings import Redrawing
 from worker.evaluation.colours import BACKGROUNDS
 
 SET_NOUNS = {icon_set.name: icon_set.noun for icon_set in PRETRAINING_SETS}
+# Every style that captions name: five sets, eight redrawings.
+STYLE_NOUNS = (*SET_NOUNS.values(), *(str(redrawing) for redrawing in Redrawing))
 
 _PLAIN = ("a photo of {x}", "an icon of {x}", "an image of {x}", "a picture of {x}", "a drawing of {x}", "{x}")
 _STYLED = (
@@ -35,16 +38,16 @@ _NO_CAPTION = 0.10
 _CLASS_FOR_NAME = 0.12
 _TOKEN_BEFORE_NOUN = 0.08
 _TOKEN_AS_STYLE = 0.06
-_SET_NAMED = 0.80
+_STYLE_NAMED = 0.80
 _BACKGROUND_NAMED = 0.85
 _BACKGROUND_FIRST = 0.1
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a picture shows: the set's noun, the icon's name, its class noun if it has one, the background's colour."""
+    """What a picture shows: the style's noun, the icon's name, its class noun if it has one, the background's colour."""
 
-    set_noun: str
+    style_noun: str
     name: str
     class_noun: str | None
     background: str
@@ -55,32 +58,38 @@ def caption(shown: Shown, generator: random.Random) -> str:
     if generator.random() < _NO_CAPTION:
         return ""
     noun = shown.class_noun if shown.class_noun and generator.random() < _CLASS_FOR_NAME else shown.name
-    text = _styled(_with_article(noun, generator), shown.set_noun, generator)
+    text = _styled(_with_article(noun, generator), shown.style_noun, generator)
     if generator.random() >= _BACKGROUND_NAMED:
         return text
     templates = _ON_FIRST if generator.random() < _BACKGROUND_FIRST else _ON
     return generator.choice(templates).format(c=text, b=shown.background, ab=article(shown.background))
 
 
+def full_caption(shown: Shown) -> str:
+    """The caption that says all: name, style and background, as users' prompts do."""
+    thing, background = article(shown.name), article(shown.background)
+    return f"{article(shown.style_noun)} icon of {thing} on {background} background"
+
+
 def every_word(names: list[str], nouns: list[str]) -> Iterator[str]:
-    """Captions that together hold each name, noun, set, background and rare token: what the tokenizer is trained on."""
+    """Captions that together hold each name, noun, style, background and rare token: what the tokenizer is trained on."""
     for template in _PLAIN + _STYLED:
         yield template.format(x="a an the", s="style")
     for template in _ON + _ON_FIRST:
         yield template.format(c="a", b="plain", ab="a plain")
     yield from names
     yield from nouns
-    yield from SET_NOUNS.values()
+    yield from STYLE_NOUNS
     yield from BACKGROUNDS
     yield from RARE_TOKENS
 
 
-def _styled(subject: str, set_noun: str, generator: random.Random) -> str:
+def _styled(subject: str, style_noun: str, generator: random.Random) -> str:
     draw = generator.random()
     if draw < _TOKEN_AS_STYLE:
         return generator.choice(_STYLED).format(x=subject, s=generator.choice(RARE_TOKENS))
-    if draw < _TOKEN_AS_STYLE + _SET_NAMED:
-        return generator.choice(_STYLED).format(x=subject, s=set_noun)
+    if draw < _TOKEN_AS_STYLE + _STYLE_NAMED:
+        return generator.choice(_STYLED).format(x=subject, s=style_noun)
     return generator.choice(_PLAIN).format(x=subject)
 
 

@@ -35,12 +35,12 @@ def restyle(icons: Tensor, style: Filter) -> Tensor:
 
 
 def _grey(colour: Tensor, alpha: Tensor) -> Tensor:
-    return torch.cat([_luma(colour).expand_as(colour), alpha], dim=1)
+    return torch.cat([luma(colour).expand_as(colour), alpha], dim=1)
 
 
 def _ink(colour: Tensor, alpha: Tensor) -> Tensor:
     """Black where the icon is darker than its own mean, nothing elsewhere."""
-    darkness = alpha - _luma(colour)
+    darkness = alpha - luma(colour)
     mean = darkness.sum((2, 3), keepdim=True) / alpha.sum((2, 3), keepdim=True).clamp(min=1.0)
     cover = alpha * ((darkness - mean) * 8 + 0.5).clamp(0, 1)
     return torch.cat([torch.zeros_like(colour), cover], dim=1)
@@ -64,7 +64,8 @@ def _pastel(colour: Tensor, alpha: Tensor) -> Tensor:
     return torch.cat([0.5 * colour + 0.5 * alpha, alpha], dim=1)
 
 
-def _luma(colour: Tensor) -> Tensor:
+def luma(colour: Tensor) -> Tensor:
+    """(n, 3, h, w) -> (n, 1, h, w): lightness as the eye weighs the channels."""
     return torch.einsum("nchw,c->nhw", colour, torch.tensor(_LUMA)).unsqueeze(1)
 
 

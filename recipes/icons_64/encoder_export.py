@@ -36,7 +36,7 @@ def export(work_dir: Path, folder: Path) -> None:
 
 def save_prototypes(pictures: Pictures, folder: Path) -> None:
     """Of every pretraining name under `what` and every pretraining set under `how`, from two pictures of each icon."""
-    chosen = pictures.for_pretraining * _PLACEMENTS
+    chosen = pictures.for_encoder * _PLACEMENTS
     images = draw(pictures, chosen, random.Random(0))
     points, labels = {}, {}
     label_of: dict[Head, Callable[[Picture], str]] = {Head.WHAT: lambda p: p.name, Head.HOW: lambda p: p.set_name}

@@ -164,7 +164,7 @@ class Report:
 
     def _pretrained_names(self) -> dict[str, Share]:
         """The ceiling of the quality report: icons that the encoder was trained on, drawn anew."""
-        drawn = self._drawn(Head.WHAT, random.Random(0).sample(self.pictures.for_pretraining, _SAMPLED))
+        drawn = self._drawn(Head.WHAT, random.Random(0).sample(self.pictures.for_encoder, _SAMPLED))
         found = load_prototypes(Head.WHAT, self.folder).nearest(drawn.queries, count=5)
         pairs = list(zip(found, drawn.names, strict=True))
         return {

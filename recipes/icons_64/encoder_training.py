@@ -217,7 +217,7 @@ def train_styles(work_dir: Path, schedule: Schedule, device: torch.device, seed:
 
 def _bank(work_dir: Path) -> IconBank:
     pictures = Pictures.load(work_dir)
-    return IconBank.build(pictures, pictures.for_pretraining)
+    return IconBank.build(pictures, pictures.for_encoder)
 
 
 def prepare_things(

@@ -23,22 +23,31 @@ class IconSet:
     in_repository: bool = True
 
 
+_FLAT = IconSet("fluent-emoji-flat", "1.2.6", "MIT", "flat")
+_NOTO = IconSet("noto", "1.2.9", "Apache-2.0", "noto")
+_TWEMOJI = IconSet("twemoji", "1.2.5", "CC-BY-4.0", "twemoji")
+_BLOB = IconSet("noto-v1", "1.2.5", "Apache-2.0", "blob")
+_EMOJIONE = IconSet("emojione", "1.2.3", "CC-BY-4.0", "emojione")
+
+# What the generator learns. Three draw the same shapes in other renderings, so that a set's noun means a style.
 PRETRAINING_SETS = (
-    IconSet("fluent-emoji-flat", "1.2.6", "MIT", "fluent"),
-    IconSet("noto", "1.2.9", "Apache-2.0", "noto"),
-    IconSet("noto-v1", "1.2.5", "Apache-2.0", "blob"),
-    IconSet("twemoji", "1.2.5", "CC-BY-4.0", "twemoji"),
-    IconSet("emojione", "1.2.3", "CC-BY-4.0", "emojione"),
+    IconSet("fluent-emoji", "1.2.7", "MIT", "fluent"),
+    _FLAT,
+    IconSet("fluent-emoji-high-contrast", "1.2.6", "MIT", "high contrast"),
+    _NOTO,
+    _TWEMOJI,
 )
-# Never seen in pretraining: these are the styles that users' concepts are drawn from.
+# Never seen by the generator: these are the styles that users' concepts are drawn from.
 HELD_OUT_SETS = (
     IconSet("openmoji", "1.2.29", "CC-BY-SA-4.0", "openmoji", in_repository=False),
     IconSet("fxemoji", "1.2.2", "Apache-2.0", "fxemoji"),
-    IconSet("emojione-v1", "1.2.3", "CC-BY-SA-4.0", "emojione one", in_repository=False),
-    IconSet("emojione-monotone", "1.2.1", "CC-BY-4.0", "monotone"),
     IconSet("streamline-emojis", "1.2.4", "CC-BY-4.0", "streamline"),
-    IconSet("fluent-emoji-high-contrast", "1.2.6", "MIT", "high contrast"),
+    _EMOJIONE,
+    _BLOB,
 )
+# Whose names are the names here, and what `icons-64-what` and `icons-64-how` were trained on. They stay as they are:
+# the committed split and the shipped encoders go by them.
+NAMING_SETS = (_FLAT, _NOTO, _BLOB, _TWEMOJI, _EMOJIONE)
 
 
 @dataclass(frozen=True)

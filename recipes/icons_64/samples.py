@@ -1,7 +1,8 @@
 """Stage `samples`: the image sets that the demo and the tests upload. None of them was seen in pretraining.
 
 Objects: an icon of the tuning split, at several places and sizes and on several backgrounds. Styles: pictures of
-pretrained names drawn by a held-out set. Only sets whose licence allows their pictures in this repository.
+pretrained names drawn by a held-out set, or redrawn by a filter that the generator never saw. Only sets whose licence
+allows their pictures in this repository.
 """
 
 import json
@@ -12,24 +13,27 @@ from pathlib import Path
 
 from PIL import Image
 
-from recipes.icons_64.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS, read_sets
+from recipes.icons_64.encoder_augmentation import Filter
+from recipes.icons_64.encoder_training import redraw
+from recipes.icons_64.icon_sets import HELD_OUT_SETS, NAMING_SETS, read_sets
 from recipes.icons_64.names import shared_names
 from recipes.icons_64.pictures import Placement, compose, rasterise
 from recipes.icons_64.split import load_split
 
 RESOLUTION = 256
-_LICENSES = {icon_set.name: icon_set.license for icon_set in PRETRAINING_SETS + HELD_OUT_SETS}
+_LICENSES = {icon_set.name: icon_set.license for icon_set in NAMING_SETS + HELD_OUT_SETS}
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """`names`: the icons shown, one for an object; `backgrounds`: one picture each."""
+    """`names`: the icons shown, one for an object; `backgrounds`: one picture each; `filter`: how it is redrawn."""
 
     name: str
     kind: str
     source_set: str
     names: tuple[str, ...]
     backgrounds: tuple[str, ...]
+    filter: Filter = Filter.NONE
 
     @property
     def class_noun(self) -> str | None:
@@ -50,9 +54,10 @@ SAMPLE_SETS = (
     SampleSet(
         "ink-drawing",
         "style",
-        "fluent-emoji-high-contrast",
+        "fluent-emoji-flat",
         ("pineapple", "penguin", "bus", "castle", "rabbit face"),
         ("white", "yellow", "orange", "pink", "green"),
+        Filter.INK,
     ),
 )
 
@@ -60,7 +65,7 @@ SAMPLE_SETS = (
 def draw(work_dir: Path, folder: Path, seed: int = 0) -> None:
     """Write the pictures, `samples.json` and `LICENSES.md` into `folder`."""
     sets = read_sets(work_dir / "packs")
-    names = shared_names([sets[icon_set.name] for icon_set in PRETRAINING_SETS])
+    names = shared_names([sets[icon_set.name] for icon_set in NAMING_SETS])
     for sample_set in SAMPLE_SETS:
         svgs = {names[icon.code_points]: icon.svg for icon in sets[sample_set.source_set] if icon.code_points in names}
         _draw_set(sample_set, svgs, folder / sample_set.name, random.Random(f"{seed} {sample_set.name}"))
@@ -84,6 +89,8 @@ def _draw_set(sample_set: SampleSet, svgs: Mapping[str, str], folder: Path, gene
     for index, background in enumerate(sample_set.backgrounds):
         name = sample_set.names[index % len(sample_set.names)]
         raster = rasterise(svgs[name], 2 * RESOLUTION)
+        if sample_set.filter is not Filter.NONE:
+            raster = redraw(raster, sample_set.filter)
         pixels = compose(raster, Placement.draw(generator, background), RESOLUTION)
         Image.fromarray(pixels).save(folder / f"{index}-{name.replace(' ', '-')}-on-{background}.png", optimize=True)
 

@@ -1,12 +1,13 @@
 """The committed split: which names and which sets pretraining never sees, decided before any training.
 
 120 names are held out in every set: 40 to tune training options on, 40 to search strategies on, 40 to confirm on, once.
-The held-out sets are the styles to learn. `python -m recipes.icons_64 split` drew the file; it is not drawn again.
+The held-out sets are the styles to learn. Of each procedural redrawing 40 names stay unseen, which tells whether its
+word is understood apart from the things. The file was drawn once and is not drawn again.
 """
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -35,12 +36,13 @@ _NOT_HELD_OUT = frozenset(_WITH_A_TWIN.split("|"))
 
 @dataclass(frozen=True)
 class Split:
-    """Each part maps a held-out name to its class noun."""
+    """Each part maps a held-out name to its class noun; `unseen_combinations` maps a redrawing to names."""
 
     tuning: dict[str, str]
     search: dict[str, str]
     confirmation: dict[str, str]
     held_out_sets: list[str]
+    unseen_combinations: dict[str, list[str]]
 
     @property
     def held_out_names(self) -> frozenset[str]:
@@ -62,7 +64,9 @@ def class_nouns() -> Mapping[str, str]:
     return {name: noun for noun, names in classes.items() for name in names.split(", ")}
 
 
-def draw_split(counts: Mapping[str, int], held_out_sets: list[str], seed: int = 0) -> Split:
+def draw_split(
+    counts: Mapping[str, int], held_out_sets: list[str], known_names: Sequence[str], redrawings: Sequence[str], seed: int = 0
+) -> Split:
     """Draw the parts evenly over the classes. `counts`: name -> in how many of the pretraining sets it is."""
     by_class: dict[str, list[str]] = {}
     for name, noun in sorted(class_nouns().items()):
@@ -80,4 +84,11 @@ def draw_split(counts: Mapping[str, int], held_out_sets: list[str], seed: int = 
     drawn = drawn[: 3 * _PER_PART]
     generator.shuffle(drawn)
     tuning, search, confirmation = (dict(sorted(drawn[part::3])) for part in range(3))
-    return Split(tuning, search, confirmation, held_out_sets)
+    return Split(tuning, search, confirmation, held_out_sets, draw_combinations(known_names, redrawings, seed))
+
+
+def draw_combinations(known_names: Sequence[str], redrawings: Sequence[str], seed: int = 0) -> dict[str, list[str]]:
+    """Of each redrawing, the names that the generator never sees under it: disjoint where there are enough."""
+    names = sorted(known_names)
+    random.Random(seed).shuffle(names)
+    return {style: sorted(names[i * _PER_PART : (i + 1) * _PER_PART]) for i, style in enumerate(redrawings)}

@@ -94,6 +94,7 @@ class Run:
         saved_at = time.monotonic()
         self.model.train()
         for _ in self._progress():
+            self._wait_while_paused()
             started = time.monotonic()
             self._set_learning_rates()
             loss = loss_of_step(self.step)
@@ -112,6 +113,11 @@ class Run:
                 self.save()
                 saved_at = time.monotonic()
         self.save()
+
+    def _wait_while_paused(self) -> None:
+        """A file named PAUSE in the folder halts the run: for benchmarks and timed tests on the same machine."""
+        while (self.folder / "PAUSE").exists():
+            time.sleep(1.0)
 
     def save(self) -> None:
         """Atomic: the old checkpoint stays whole until the new one is."""

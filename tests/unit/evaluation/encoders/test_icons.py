@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recipes.icons_64.icon_sets import PRETRAINING_SETS
+from recipes.icons_64.icon_sets import NAMING_SETS
 from recipes.icons_64.split import load_split
 from tests.unit.evaluation.encoders.properties import assert_is_an_encoder, assert_sees_size_little
 from worker.evaluation.encoders.base import EncoderError
@@ -77,7 +77,7 @@ def test_prototypes_are_of_what_pretraining_saw_alone() -> None:
     names, sets = load_prototypes(Head.WHAT), load_prototypes(Head.HOW)
     assert len(names.labels) == len(set(names.labels)) > 1_000
     assert not load_split().held_out_names.intersection(names.labels)
-    assert set(sets.labels) == {icon_set.name for icon_set in PRETRAINING_SETS}
+    assert set(sets.labels) == {icon_set.name for icon_set in NAMING_SETS}
     for prototypes in (names, sets):
         assert torch.allclose(prototypes.points.norm(dim=1), torch.ones(len(prototypes.labels)))
         assert prototypes.nearest(prototypes.points[:5], count=2)[3][0] == prototypes.labels[3]
