@@ -20,6 +20,7 @@ from recipes.icons_64 import (
     samples,
     sheet,
     tokenizer,
+    trials,
     vae,
 )
 from recipes.icons_64.data import WORK_DIR
@@ -40,6 +41,7 @@ class Plan:
     vae_start: Path | None
     vae: Schedule
     unet: Schedule
+    trial_steps: int
     encoder: Schedule
     encoder_style: Schedule
     device: torch.device
@@ -60,6 +62,7 @@ class Plan:
             "tokenizer": lambda: tokenizer.prepare(self.work_dir),
             "latents": lambda: latents.prepare(self.work_dir, self.device),
             "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
+            "trials": lambda: trials.run(self.work_dir, self.trial_steps, self.device),
             "export": lambda: export.export(self.work_dir, self.model),
             "sheet": self.sheet,
             "encoder": lambda: encoder_training.train_things(self.work_dir, self.encoder, self.device),
@@ -76,11 +79,12 @@ def main(
     vae_steps: int = 3_200,
     vae_minutes: float | None = None,
     vae_start: Annotated[Path | None, typer.Option(help="A finished autoencoder to begin from.")] = None,
-    unet_steps: int = 10_000,
+    unet_steps: int = 26_000,
     unet_minutes: float | None = None,
     unet_decay_share: Annotated[
         float, typer.Option(help="Over which last part of it the rate falls.", min=0.01, max=1.0)
-    ] = Schedule.decay_share,
+    ] = 0.25,
+    trial_steps: Annotated[int, typer.Option(help="How long each arm of the stage trials is.")] = 100,
     encoder_steps: int = 2_000,
     encoder_minutes: float | None = None,
     encoder_style_steps: int = 1_000,
@@ -88,7 +92,8 @@ def main(
     """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
     encoder: encoder, encoder-style, encoder-export, encoder-report.
 
-    `adopt` is none of the others: it takes MODEL as the start of a new run of latents and unet in WORK_DIR.
+    Two run only when named: `trials` compares variants of the denoiser; `adopt` takes MODEL as the start of a new run
+    of latents and unet in WORK_DIR.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     flush_denormals()
@@ -100,6 +105,7 @@ def main(
         vae_start=vae_start,
         vae=_schedule(vae_steps, vae_minutes),
         unet=_schedule(unet_steps, unet_minutes, unet_decay_share),
+        trial_steps=trial_steps,
         encoder=_schedule(encoder_steps, encoder_minutes),
         encoder_style=Schedule(encoder_style_steps),
         device=device,
@@ -108,9 +114,9 @@ def main(
     if stage == "adopt":
         export.adopt(model, work_dir)
     elif stage not in (*stages, "all"):
-        raise typer.BadParameter(f"{stage!r} is none of: all, adopt, {', '.join(stages)}")
+        raise typer.BadParameter(f"{stage!r} is not one of: all, adopt, {', '.join(stages)}")
     for name, run in stages.items():
-        if stage in (name, "all"):
+        if stage == name or (stage == "all" and name != "trials"):
             _run(run)
 
 

@@ -1,9 +1,9 @@
-"""Captions for pretraining: varied in wording and order, and holding the templates that Palimpsest prompts with later.
+"""Captions for pretraining: varied in wording and order, with the templates of later prompts.
 
-A caption names what a picture shows (or only its class), often its style and its background, and now and then one of the
-rare tokens, as a word without meaning, in the two places where a learned concept puts it: "{token} {noun}" and
-"{token} style". So the text encoder, which is frozen later, has learned to tell the tokens apart, and the UNet to draw
-the same picture whether or not one stands there.
+A caption names what a picture shows (or only its class), often its style and background, and now and then a rare token.
+The token stands, as a word without meaning, where a learned concept puts it: "{token} {noun}" and "{token} style". So
+the text encoder, which is frozen later, has learned to tell the tokens apart. The UNet has learned to draw the same
+picture whether or not one stands there.
 """
 
 import random
@@ -45,7 +45,7 @@ _BACKGROUND_FIRST = 0.1
 
 @dataclass(frozen=True)
 class Shown:
-    """What a picture shows: the style's noun, the icon's name, its class noun if it has one, the background's colour."""
+    """What a picture shows: the nouns of its style, name and class (if it has one), and the background."""
 
     style_noun: str
     name: str
@@ -72,7 +72,7 @@ def full_caption(shown: Shown) -> str:
 
 
 def every_word(names: list[str], nouns: list[str]) -> Iterator[str]:
-    """Captions that together hold each name, noun, style, background and rare token: what the tokenizer is trained on."""
+    """Captions that together hold each name, noun, style, background and rare token: the tokenizer's data."""
     for template in _PLAIN + _STYLED:
         yield template.format(x="a an the", s="style")
     for template in _ON + _ON_FIRST:

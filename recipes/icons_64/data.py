@@ -55,7 +55,7 @@ class Pictures:
 
     @cached_property
     def for_generator(self) -> list[Picture]:
-        """Those of them that the text encoder and the UNet learn: the 454 things that all seven sets draw, with a class.
+        """What the text encoder and the UNet learn: the 454 things that all seven sets draw, with a class.
 
         So each pair of a name and a set has its picture. 193 more names have one in the five pretraining sets; with
         them each picture would be seen a third less often in the same time, which is too seldom for shapes.

@@ -228,7 +228,7 @@ def prepare_things(
     learner = ThingLearner(len(bank.rows_of_name)).to(device)
     adam_only = [*learner.what.parameters(), learner.proxies]
     optimizers = split_optimizers(learner, _MUON_LEARNING_RATE, _ADAM_LEARNING_RATE, adam_only)
-    run = Run(learner, optimizers, schedule, folder, THINGS, _BATCH, ema_decay=_EMA_DECAY)
+    run = Run(learner, optimizers, schedule, folder, THINGS, _BATCH, ema_decays=(_EMA_DECAY,))
     return run, ThingObjective(learner, bank, device, seed)
 
 
@@ -241,7 +241,7 @@ def prepare_styles(
     trunk.load_state_dict(_averaged(folder, THINGS, "trunk."))
     learner = StyleLearner(bank.styles).to(device)
     optimizer = torch.optim.AdamW(learner.parameters(), _ADAM_LEARNING_RATE, weight_decay=_STYLE_WEIGHT_DECAY)
-    run = Run(learner, [optimizer], schedule, folder, STYLES, _BATCH, ema_decay=_EMA_DECAY)
+    run = Run(learner, [optimizer], schedule, folder, STYLES, _BATCH, ema_decays=(_EMA_DECAY,))
     return run, StyleObjective(learner, trunk.to(device).eval().requires_grad_(False), bank, device, seed)
 
 
@@ -255,5 +255,5 @@ def load(work_dir: Path) -> IconNet:
 
 
 def _averaged(folder: Path, name: str, prefix: str) -> dict[str, Tensor]:
-    average: dict[str, Tensor] = torch.load(folder / f"{name}.pt", weights_only=True)["average"]
+    average: dict[str, Tensor] = torch.load(folder / f"{name}.pt", weights_only=True)["averages"][0]
     return {key.removeprefix(prefix): tensor for key, tensor in average.items() if key.startswith(prefix)}

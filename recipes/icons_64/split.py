@@ -65,7 +65,11 @@ def class_nouns() -> Mapping[str, str]:
 
 
 def draw_split(
-    counts: Mapping[str, int], held_out_sets: list[str], known_names: Sequence[str], redrawings: Sequence[str], seed: int = 0
+    counts: Mapping[str, int],
+    held_out_sets: list[str],
+    known_names: Sequence[str],
+    redrawings: Sequence[str],
+    seed: int = 0,
 ) -> Split:
     """Draw the parts evenly over the classes. `counts`: name -> in how many of the pretraining sets it is."""
     by_class: dict[str, list[str]] = {}

@@ -11,7 +11,8 @@ from recipes.icons_64.captions import every_word
 from recipes.icons_64.data import Pictures
 from recipes.icons_64.split import class_nouns
 
-MAX_LENGTH = 32
+# Two things, a style and a background take 20 with the longest common names.
+MAX_LENGTH = 24
 _VOCABULARY_LIMIT = 4096
 _END_OF_WORD = "</w>"
 _START, _END = "<|startoftext|>", "<|endoftext|>"

@@ -56,7 +56,7 @@ class Schedule:
 
 @dataclass
 class Run:
-    """A resumable training of `model` by `loss_of_step(generator)`. All randomness comes from the seed and the step."""
+    """A resumable training of `model` by `loss_of_step(step)`. All randomness comes from the seed and the step."""
 
     model: nn.Module
     optimizers: list[torch.optim.Optimizer]
@@ -65,14 +65,16 @@ class Run:
     name: str
     batch_size: int
     seed: int = 0
-    ema_decay: float = 0.999
+    ema_decays: tuple[float, ...] = (0.999,)
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._peaks = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
-        self._average = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.averages = [
+            {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()} for _ in self.ema_decays
+        ]
         if self.checkpoint.exists():
             self._load()
 
@@ -82,8 +84,18 @@ class Run:
 
     @property
     def averaged(self) -> dict[str, Tensor]:
-        """The exponential moving average of the weights: what is evaluated and shipped."""
-        return self._average
+        """The first exponential moving average of the weights: what is evaluated and shipped."""
+        return self.averages[0]
+
+    @property
+    def on_plateau(self) -> bool:
+        """Whether the learning rate does not fall yet."""
+        return self.schedule.progress(self.step, self.seconds) < 1.0 - self.schedule.decay_share
+
+    @property
+    def recent_loss(self) -> float:
+        """The mean of the last hundred losses."""
+        return fmean(self.losses[-_PLOT_WINDOW_STEPS:])
 
     def train(self, loss_of_step: Callable[[int], Tensor], after_step: Callable[[], None] = lambda: None) -> None:
         """Run to the schedule's end; a killed run loses what came after its last checkpoint and nothing else.
@@ -103,12 +115,12 @@ class Run:
             for optimizer in self.optimizers:
                 optimizer.step()
             self.model.zero_grad(set_to_none=True)
-            after_step()
             self.losses.append(loss.item())
             self._refuse_divergence()
             self.step += 1
-            self._update_average()
+            self._update_averages()
             self.seconds += time.monotonic() - started
+            after_step()
             if time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
                 self.save()
                 saved_at = time.monotonic()
@@ -124,7 +136,7 @@ class Run:
         partial = self.checkpoint.with_suffix(".partial")
         state = {
             "model": self.model.state_dict(),
-            "average": self._average,
+            "averages": self.averages,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
@@ -144,14 +156,13 @@ class Run:
             raise DivergedError(f"{self.name}: at step {self.step} the loss has risen from {usual:.3f} to {recent:.3f}")
 
     def _status(self) -> str:
-        recent = self.losses[-_PLOT_WINDOW_STEPS:]
         rate = self.batch_size * self.step / self.seconds
-        return f"step {self.step} loss {sum(recent) / len(recent):.4f} {rate:.0f} samples/s"
+        return f"step {self.step} loss {self.recent_loss:.4f} {rate:.0f} samples/s"
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self._average = state["average"]
+        self.averages = state["averages"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
@@ -163,12 +174,14 @@ class Run:
             group["lr"] = peak * factor
 
     @torch.no_grad()
-    def _update_average(self) -> None:
-        # A young average forgets faster, so that it does not drag the random start along.
-        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
-                self._average[name].lerp_(tensor, 1 - decay)
+    def _update_averages(self) -> None:
+        weights = self.model.state_dict()
+        for longest, average in zip(self.ema_decays, self.averages, strict=True):
+            # A young average forgets faster, so that it does not drag the random start along.
+            decay = min(longest, (1 + self.step) / (10 + self.step))
+            for name, tensor in weights.items():
+                if tensor.is_floating_point():
+                    average[name].lerp_(tensor, 1 - decay)
 
     def _progress(self) -> Iterator[int]:
         columns = (*Progress.get_default_columns(), TextColumn("{task.fields[status]}"))

@@ -122,5 +122,5 @@ def train(
 def load(work_dir: Path) -> AutoencoderKL:
     """The averaged weights of the last checkpoint."""
     vae = build()
-    vae.load_state_dict(torch.load(work_dir / "vae.pt", weights_only=True)["average"])
+    vae.load_state_dict(torch.load(work_dir / "vae.pt", weights_only=True)["averages"][0])
     return vae.eval().requires_grad_(False)

@@ -67,7 +67,7 @@ def test_prompts_are_over_all_sets_and_colours_and_the_same_each_time() -> None:
     assert asks == draw_asks(["ant", "bee"], 400, seed=0) != draw_asks(["ant", "bee"], 400, seed=1)
     assert {ask.set_name for ask in asks} == set(SET_NOUNS)
     assert {ask.background for ask in asks} == set(BACKGROUNDS)
-    assert Ask("emojione", "ant", "orange").prompt == "an emojione icon of an ant on an orange background"
+    assert Ask("twemoji", "ant", "orange").prompt == "a twemoji icon of an ant on an orange background"
 
 
 def test_without_icons_the_names_are_those_that_were_written_down(tmp_path: Path) -> None:

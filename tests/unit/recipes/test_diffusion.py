@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from benchmarks.experiments.laboratory import EMBEDDED_BASE
 from recipes.icons_64 import diffusion
-from recipes.icons_64.data import Picture
+from recipes.icons_64.data import Picture, Pictures
 from recipes.icons_64.export import adopt
-from recipes.icons_64.icon_sets import PRETRAINING_SETS
+from recipes.icons_64.icon_sets import NAMING_SETS, PRETRAINING_SETS
+from recipes.icons_64.latents import drawings
 from recipes.icons_64.optimizers import split_optimizers
 from recipes.icons_64.split import class_nouns, load_split
 from recipes.icons_64.training import Schedule
@@ -30,11 +31,12 @@ def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run from the shipped model, over noise in place of two things' latents, in small batches."""
     adopt(EMBEDDED_BASE, tmp_path)
     things = sorted(class_nouns().keys() - load_split().held_out_names)[:2]
-    shown = [(icon_set.name, thing) for thing in things for icon_set in PRETRAINING_SETS]
+    sets = dict.fromkeys(icon_set.name for icon_set in (*PRETRAINING_SETS, *NAMING_SETS))
+    shown = [(set_name, thing) for thing in things for set_name in sets]
     index = [asdict(Picture(set_name, thing, row)) for row, (set_name, thing) in enumerate(shown)]
     (tmp_path / "index.json").write_text(json.dumps(index))
     np.save(tmp_path / "rasters.npy", np.zeros((len(index), 1, 1, 4), np.uint8))
-    shape = (len(index), len(BACKGROUNDS), 16, 8, 8)
+    shape = (len(drawings(Pictures.load(tmp_path), load_split())), len(BACKGROUNDS), 16, 8, 8)
     torch.save({"mean": torch.randn(shape).half(), "std": torch.zeros(shape).half()}, tmp_path / "latents.pt")
     monkeypatch.setattr(diffusion, "_BATCH", 4)
     return tmp_path
@@ -55,11 +57,15 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
     noted = Begun()
 
     def spy(
-        painter: diffusion.Painter, muon_lr: float, adam_lr: float, adam_only: Iterable[nn.Parameter]
+        painter: diffusion.Painter,
+        muon_lr: float,
+        adam_lr: float,
+        adam_only: Iterable[nn.Parameter],
+        muon_decay: float,
     ) -> list[torch.optim.Optimizer]:
         noted.text, noted.unet = weights(painter.text_encoder), weights(painter.unet)
         noted.rates = (muon_lr, adam_lr)
-        return split_optimizers(painter, muon_lr, adam_lr, adam_only)
+        return split_optimizers(painter, muon_lr, adam_lr, adam_only, muon_decay)
 
     monkeypatch.setattr(diffusion, "split_optimizers", spy)
     return noted

@@ -10,7 +10,7 @@ def test_matrices_step_as_under_pytorchs_own_muon() -> None:
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(8, 16)), nn.Parameter(torch.randn(8, 16)), nn.Parameter(torch.randn(16, 8))]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    optimizers = [Muon(ours, lr=0.1), torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0)]
+    optimizers = [Muon(ours, lr=0.1, weight_decay=0.3), torch.optim.Muon(theirs, lr=0.1, weight_decay=0.3)]
     for _ in range(3):
         gradients = [torch.randn_like(p) for p in ours]
         for parameters, optimizer in zip((ours, theirs), optimizers, strict=True):

@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import combinations
 
 from recipes.icons_64.icon_sets import HELD_OUT_SETS, PRETRAINING_SETS
+from recipes.icons_64.redrawings import Redrawing
 from recipes.icons_64.split import class_nouns, draw_split, load_split
 
 
@@ -40,5 +41,15 @@ def test_the_loader_leaves_out_held_out_names_and_sets() -> None:
 
 def test_drawing_is_determined_by_the_seed() -> None:
     counts = dict.fromkeys(class_nouns(), 5)
-    assert draw_split(counts, ["a"], seed=1) == draw_split(counts, ["a"], seed=1)
-    assert draw_split(counts, ["a"], seed=1) != draw_split(counts, ["a"], seed=2)
+    known = [f"name {number}" for number in range(100)]
+    first, again, other = (draw_split(counts, ["a"], known, ["bent", "blue"], seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_each_redrawing_has_forty_known_names_that_the_generator_never_sees_under_it() -> None:
+    split, nouns = load_split(), class_nouns()
+    assert split.unseen_combinations.keys() == {str(redrawing) for redrawing in Redrawing}
+    for names in split.unseen_combinations.values():
+        assert len(set(names)) == len(names) == 40
+        assert set(names) <= nouns.keys() - split.held_out_names
+    assert not any(set(a) & set(b) for a, b in combinations(split.unseen_combinations.values(), 2))

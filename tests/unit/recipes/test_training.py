@@ -46,6 +46,20 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_undisturbed_one_does(tmp_path: 
     assert (tmp_path / "b" / "toy-loss.png").exists()
 
 
+def test_a_paused_run_takes_no_step_until_the_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause, steps_while_paused = tmp_path / "PAUSE", []
+    run, model = toy_run(tmp_path, Schedule(total_steps=2))
+
+    def resume(seconds: float) -> None:
+        steps_while_paused.append(run.step)
+        pause.unlink()
+
+    monkeypatch.setattr("recipes.icons_64.training.time.sleep", resume)
+    pause.touch()
+    run.train(lambda step: model(torch.ones(2, 4, 4, 4)).square().mean())
+    assert (steps_while_paused, run.step) == ([0], 2)
+
+
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     train(tmp_path, steps=99)
     run, _ = toy_run(tmp_path, Schedule(total_steps=12))
