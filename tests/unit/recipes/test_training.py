@@ -56,7 +56,7 @@ def test_a_paused_run_takes_no_step_until_the_file_is_gone(tmp_path: Path, monke
 
     monkeypatch.setattr("recipes.icons_64.training.time.sleep", resume)
     pause.touch()
-    run.train(lambda step: model(torch.ones(2, 4, 4, 4)).square().mean())
+    run.train(lambda _: model(torch.ones(2, 4, 4, 4)).square().mean())
     assert (steps_while_paused, run.step) == ([0], 2)
 
 
