@@ -185,7 +185,8 @@ class Objective:
             share = self.contrast * torch.tensor(named, device=self.device).float()
             errors = errors - share * (predicted - other).square().mean((1, 2, 3))
         weights = loss_weights(scheduler.alphas_cumprod)[timesteps].to(self.device)
-        return (weights * errors).mean() + confusion
+        loss: Tensor = (weights * errors).mean() + confusion
+        return loss
 
     def _tokens(self, captions: list[str]) -> Tensor:
         ids = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids

@@ -100,7 +100,7 @@ def _licenses() -> str:
         "# Licences of the sample pictures",
         "",
         "Each picture is an icon of the set named here, rasterised and placed on a coloured background by",
-        "`python -m recipes.icons_64 samples`; that is the only change. Attribution is in `NOTICE`.",
+        "`python -m recipes.icons_64 samples`. Those of `ink-drawing` are also redrawn in black. Authors: `NOTICE`.",
         "",
         "| folder | icon set | licence | icons |",
         "| --- | --- | --- | --- |",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recipes.icons_64.data import Picture
 from recipes.icons_64.gates import Gates, best_average
 from recipes.icons_64.latents import Drawing, Latents
-from recipes.icons_64.tokenizer import build
+from recipes.icons_64.tokenizer import MAX_LENGTH, build
 from recipes.icons_64.training import Run, Schedule
 from worker.evaluation.colours import BACKGROUNDS
 
@@ -24,6 +24,7 @@ class Constant(nn.Module):
 
     def forward(self, noisy: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
         assert bool((timesteps == 999).all())
+        assert input_ids.shape == (len(noisy), MAX_LENGTH)
         return self.value.expand_as(noisy)
 
 
