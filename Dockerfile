@@ -19,6 +19,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
 COPY README.md NOTICE ./
 COPY app app
 COPY worker worker
+COPY sweeper sweeper
 COPY migrations migrations
 COPY base_models base_models
 RUN pip install --no-deps --editable .

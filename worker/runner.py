@@ -28,14 +28,18 @@ from app.domain.jobs import (
 from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
-from worker import erase_job, evaluate_job, generate_job, import_job, outcomes, reproduce_job, train_job
+from worker import outcomes
 from worker.adapters.cache import DiskCache, UpdateCache
-from worker.bases import LoadedBases
-from worker.chain import lost_adapters
-from worker.context import JobContext
-from worker.lease import Lease
+from worker.attempt.chain import lost_adapters
+from worker.attempt.context import JobContext
+from worker.attempt.lease import Lease
+from worker.attempt.loaded_bases import LoadedBases
+from worker.attempt.objects import WorkerObjects
+from worker.jobs import generate, import_adapter, reproduce
+from worker.jobs.erase import job as erase
+from worker.jobs.evaluate import job as evaluate
+from worker.jobs.train import job as train
 from worker.models.device import fix_threads
-from worker.objects import WorkerObjects
 from worker.outcomes import UnreadableJobError
 
 log = logging.getLogger(__name__)
@@ -96,17 +100,17 @@ class Runner:
         )
         match job.params:
             case TrainParams() as params:
-                train_job.run(context, params)
+                train.run(context, params)
             case GenerateParams() as params:
-                generate_job.run(context, params)
+                generate.run(context, params)
             case ImportParams() as params:
-                import_job.run(context, params)
+                import_adapter.run(context, params)
             case ReproduceParams() as params:
-                reproduce_job.run(context, params)
+                reproduce.run(context, params)
             case EraseParams() as params:
-                erase_job.run(context, params)
+                erase.run(context, params)
             case EvaluateParams() as params:
-                evaluate_job.run(context, params)
+                evaluate.run(context, params)
 
     def _load(self, claim: Claim) -> Job:
         try:

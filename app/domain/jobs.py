@@ -61,7 +61,7 @@ TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}
 
 
 class Phase(StrEnum):
-    """What a running job is at; `worker.lease` gives each phase the longest silence that it allows."""
+    """What a running job is at; `worker.attempt.lease` gives each phase the longest silence that it allows."""
 
     LOADING = "loading"
     ENCODING = "encoding"

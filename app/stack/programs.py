@@ -28,4 +28,4 @@ def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:
 
 def sweeper_command() -> tuple[str, ...]:
     """The process that re-queues expired leases and sends lost wake-ups again."""
-    return (sys.executable, "-m", "worker.sweeper")
+    return (sys.executable, "-m", "sweeper")

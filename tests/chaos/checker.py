@@ -10,11 +10,11 @@ from app.db.tables import Job
 from app.domain.jobs import TERMINAL, JobStatus
 from app.queue import WakeUps
 from app.services.integrity.check import check
+from sweeper.sweeper import Sweeper
 from tests.chaos import audit
 from tests.chaos.audit import Change
 from tests.chaos.fleet import Fleet
 from tests.chaos.users import Accepted, User
-from worker.sweeper import Sweeper
 
 # Older than anything: nothing is running any more, so all that is dead, pending or unknown is an orphan.
 ANY_AGE_SECONDS = -86_400.0

@@ -35,7 +35,7 @@ def full_disk(control: Control) -> None:
 
 def counted_steps(control: Control) -> None:
     """Count every optimizer step, also those of which the database never hears."""
-    from worker.train_hooks import TrainHooks
+    from worker.jobs.training_hooks import TrainHooks
 
     do_step = TrainHooks.step
 

@@ -58,7 +58,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_is_named_exists(page: Path) -> None:
-    """In backticks, with a folder and an ending: `worker/lease.py`."""
+    """In backticks, with a folder and an ending: `worker/attempt/lease.py`."""
     named = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|json|ini|toml|yml))`", page.read_text(encoding="utf-8"))
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, page.parent))]
     assert missing == []

@@ -18,11 +18,11 @@ from app.db.tables import ConceptImage, GenerationImage, Job, ObjectStatus, Stor
 from app.domain.jobs import JobStatus
 from app.queue import WakeUps
 from app.storage import ObjectStore, describe_object
+from sweeper.sweeper import Sweeper
 from tests.integration.api.belongings import Names, own_everything
 from tests.integration.api.inputs import new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import start
-from worker.sweeper import Sweeper
 
 PATHS = {
     "concept": "/v1/concepts/{concept_id}",

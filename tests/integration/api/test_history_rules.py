@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.db.session import transaction
 from app.db.tables import Concept, Version
 from app.domain.concepts import ConceptKind
+from sweeper.purging import purge_tombstones
 from tests.integration.api.inputs import new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import start, teach
-from worker.purging import purge_tombstones
 
 CHOICE = st.integers(0, 10**6)
 STEPS = 12

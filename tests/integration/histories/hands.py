@@ -17,13 +17,15 @@ from sqlalchemy.orm import Session
 from app.domain.base_models import BaseModelManifest
 from app.domain.jobs import EraseParams, JobKind, Phase
 from tests.integration.histories.place import BASE, Place
-from worker import erase_job, generate_job, runner, teaching
+from worker import runner
 from worker.adapters.factors import Adapter, Factors
-from worker.context import HandBackError
-from worker.erasing import Family
-from worker.erasing import lock as lock_family
+from worker.attempt.context import HandBackError
+from worker.attempt.lease import Lease
 from worker.generation.sampling import GenerationHooks, GenerationRequest
-from worker.lease import Lease
+from worker.jobs import generate, teaching
+from worker.jobs.erase import job as erase
+from worker.jobs.erase.family import Family
+from worker.jobs.erase.family import lock as lock_family
 from worker.models.base import Base
 from worker.runner import Runner
 from worker.training.task import Hooks, Trained, TrainingTask
@@ -177,7 +179,7 @@ def stand_ins() -> Iterator[None]:
         patch.setattr(runner, "Lease", ManualLease)
         patch.setattr(runner, "LoadedBases", _NoBases)
         patch.setattr(teaching, "train", _train)
-        patch.setattr(generate_job, "generate", _draw)
-        patch.setattr(generate_job, "accumulated_update", no_update)
-        patch.setattr(erase_job, "lock", _lock)
+        patch.setattr(generate, "generate", _draw)
+        patch.setattr(generate, "accumulated_update", no_update)
+        patch.setattr(erase, "lock", _lock)
         yield

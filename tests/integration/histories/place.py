@@ -21,8 +21,8 @@ from app.queue import WakeUps
 from app.services.context import Services, Work, open_services, open_work
 from app.settings import Settings
 from app.storage import ObjectStore, describe_object
+from sweeper.sweeper import Sweeper
 from tests.integration.worker.world import picture
-from worker.sweeper import Sweeper
 
 # More tokens than a history can use up.
 BASE = BaseModelManifest(

@@ -28,13 +28,13 @@ from app.domain.jobs import EraseResult, JobKind, JobStatus, TrainParams, TrainR
 from app.domain.lineages import Provenance
 from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions, StrategyOptions
 from app.storage import describe_object
-from tests.integration.worker.test_collection import sweep
+from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.world import KINDS, QUICK, TRAINING, World
-from worker import teaching
 from worker.adapters.factors import from_bytes
-from worker.chain import load_chain
+from worker.attempt.chain import load_chain
+from worker.jobs import teaching
+from worker.jobs.training_hooks import TrainHooks
 from worker.strategies.replay import replay
-from worker.train_hooks import TrainHooks
 from worker.training.loop import train
 from worker.training.task import Trained
 

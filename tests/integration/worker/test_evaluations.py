@@ -15,7 +15,7 @@ from app.db.tables import Concept, Job, Lineage, ObjectStatus, StoredObject
 from app.domain.erasure import EraseMode
 from app.domain.evaluations import EvaluationFileName, EvaluationResult
 from app.domain.jobs import EvaluateResult, JobKind, JobStatus, Phase
-from tests.integration.worker.test_collection import sweep
+from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.test_leases import expire, sweeper
 from tests.integration.worker.world import World
 from worker.evaluation.drawing import Studio
@@ -263,7 +263,7 @@ def test_two_jobs_that_draw_the_same_picture_keep_one(world: World, monkeypatch:
     evaluated(world, lineage_id, 1)
     memos = count(world, EvaluationMemo)
     # The second one looks before the first has put anything.
-    monkeypatch.setattr("worker.evaluation_memos.VersionMemos.get", lambda *_: None)
+    monkeypatch.setattr("worker.jobs.evaluate.memos.VersionMemos.get", lambda *_: None)
     assert evaluated(world, lineage_id, 1).pictures_reused == 0
     assert count(world, EvaluationMemo) == memos
     assert world.objects(ObjectStatus.PENDING) == 0
@@ -285,7 +285,7 @@ def test_a_picture_that_was_lost_is_drawn_again(world: World) -> None:
 def test_the_phases_of_an_evaluation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lineage_id = taught(world, "dog")
     phases: list[Phase] = []
-    monkeypatch.setattr("worker.lease.Lease.enter", lambda _, phase: phases.append(phase))
+    monkeypatch.setattr("worker.attempt.lease.Lease.enter", lambda _, phase: phases.append(phase))
     evaluated(world, lineage_id, 1, isolated=True)
     assert phases == [
         Phase.EVALUATING,

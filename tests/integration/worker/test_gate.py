@@ -22,8 +22,9 @@ from app.domain.evaluations import (
 from app.domain.jobs import EvaluateResult, JobKind, JobStatus, TrainResult
 from app.domain.lineages import VersionStatus
 from tests.integration.worker.world import TRAINING, World
-from worker import evaluation_run, promotion
 from worker.evaluation.drawing import Studio
+from worker.jobs.evaluate import evaluation_run
+from worker.jobs.train import promotion
 
 KINDS = tuple(JobKind)
 GATE = PromotionGate(metric=GateMetric.SCORE, max_loss=0.05)
@@ -147,7 +148,7 @@ def test_a_worker_that_stops_at_the_gate_loses_neither_the_version_nor_the_pictu
     assert (held.status, trained(world, job_id).version) == (VersionStatus.HELD, 1)
     monkeypatch.undo()
     world.shutdown.clear()
-    monkeypatch.setattr("worker.teaching.train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("worker.jobs.teaching.train", lambda *_: pytest.fail("trained again"))
     world.runner().run_one(KINDS)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert world.version(lineage_id, 1).status is VersionStatus.LIVE

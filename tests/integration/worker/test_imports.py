@@ -19,7 +19,7 @@ from app.domain.jobs import JobStatus, TrainResult
 from app.domain.lineages import ImportProvenance
 from app.domain.strategies import MergeOptions, NaiveOptions
 from app.settings import Settings
-from tests.integration.worker.test_collection import sweep
+from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.world import KINDS, World
 from tests.tiny_pipelines import write_tiny_sd
 from tests.tiny_sdxl import write_tiny_sdxl

@@ -26,7 +26,7 @@ from app.services.integrity.violations import Rule
 from app.stack.addresses import environment
 from app.storage import describe_object
 from tests.acceptance.up import palimpsest
-from tests.integration.worker.test_collection import sweep
+from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.world import KINDS, World
 
 AGE_SECONDS = 3600.0

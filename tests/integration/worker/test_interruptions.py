@@ -15,11 +15,11 @@ from app.settings import Settings
 from app.storage import ObjectStore
 from tests.integration.worker.test_leases import sweeper
 from tests.integration.worker.world import KINDS, TRAINING, World
-from worker import lease as lease_module
 from worker import runner as runner_module
-from worker.lease import Lease
+from worker.attempt import lease as lease_module
+from worker.attempt.lease import Lease
+from worker.jobs.training_hooks import TrainHooks
 from worker.runner import Runner
-from worker.train_hooks import TrainHooks
 
 PATIENCE_SECONDS = 240.0
 

@@ -16,9 +16,9 @@ from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import Provenance, VersionStatus
 from app.domain.strategies import IsolatedOptions, StrategyOptions
 from tests.integration.worker.world import EVERY_STRATEGY, KINDS, QUICK, TRAINING, World
-from worker import teaching
 from worker.adapters.factors import from_bytes
-from worker.chain import load_chain
+from worker.attempt.chain import load_chain
+from worker.jobs import teaching
 from worker.strategies.importance import unpacked
 from worker.training.loop import train
 from worker.training.task import Trained

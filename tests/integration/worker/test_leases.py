@@ -15,11 +15,11 @@ from app.db.session import transaction
 from app.db.tables import Job, Version
 from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
 from app.queue import WakeUps
+from sweeper.sweeper import Sweeper
 from tests.integration.worker.world import KINDS, TRAINING, World
-from worker import lease as lease_module
-from worker import teaching
-from worker.lease import CanceledError, Lease
-from worker.sweeper import Sweeper
+from worker.attempt import lease as lease_module
+from worker.attempt.lease import CanceledError, Lease
+from worker.jobs import teaching
 from worker.training.loop import train
 from worker.training.task import Trained
 

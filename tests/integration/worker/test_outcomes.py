@@ -16,10 +16,11 @@ from app.db.tables import Job, Lineage, ObjectStatus, StoredObject, Version
 from app.domain.errors import InvalidInputError, NotFiniteError, ObjectLostError, StorageError
 from app.domain.jobs import JobStatus, Phase
 from tests.integration.worker.world import KINDS, TRAINING, World
-from worker import outcomes, teaching
-from worker.context import HandBackError
+from worker import outcomes
+from worker.attempt.context import HandBackError
+from worker.jobs import teaching
+from worker.jobs.training_hooks import TrainHooks
 from worker.models.sd import StableDiffusionBase
-from worker.train_hooks import TrainHooks
 from worker.training.loop import train
 from worker.training.task import Trained
 

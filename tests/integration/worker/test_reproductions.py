@@ -10,7 +10,7 @@ from app.db.tables import Concept, Job, ObjectStatus, Version
 from app.domain.jobs import JobStatus, ReproduceResult
 from app.domain.lineages import Machine, Provenance
 from app.domain.strategies import MagnitudeOptions, NaiveOptions, SelfReplayOptions, StrategyOptions
-from tests.integration.worker.test_collection import delete_all, sweep
+from tests.integration.sweeper.test_collection import delete_all, sweep
 from tests.integration.worker.test_outcomes import steps_of
 from tests.integration.worker.world import KINDS, World
 from worker.models.device import with_threads

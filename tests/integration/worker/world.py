@@ -57,7 +57,7 @@ from app.domain.training import TrainingOptions
 from app.settings import Settings
 from app.storage import ObjectStore, describe_object
 from tests.tiny_pipelines import write_tiny_sd
-from worker.chain import ancestry
+from worker.attempt.chain import ancestry
 from worker.runner import Runner
 
 TRAINING = TrainingOptions(rank=2, steps=6, batch_size=1, learning_rate=1e-3)

@@ -15,8 +15,8 @@ from app.domain.adapters import AdapterFormat
 from app.domain.strategies import STRATEGIES, Fold, StrategyOptions
 from tests.tiny_pipelines import tiny_sd
 from tests.tiny_sdxl import tiny_sdxl
-from tests.unit.adapters.oracle import random_adapter
-from tests.unit.training.helpers import ATTENTION
+from tests.unit.worker.adapters.oracle import random_adapter
+from tests.unit.worker.training.helpers import ATTENTION
 from worker.adapters.accumulated import ChainLink, Update, applied
 from worker.adapters.factors import to_bytes
 from worker.models.projections import adapted_projections, projection_shape

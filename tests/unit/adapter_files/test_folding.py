@@ -15,8 +15,8 @@ from app.adapter_files.export import Export, export_adapter
 from app.adapter_files.folding import Link
 from app.domain.errors import InvalidInputError
 from app.domain.strategies import MagnitudeOptions, MergeOptions, NaiveOptions
-from tests.unit.adapters.oracle import accumulated, random_adapter
-from tests.unit.strategies.chains import Chain, chains
+from tests.unit.worker.adapters.oracle import accumulated, random_adapter
+from tests.unit.worker.strategies.chains import Chain, chains
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.factors import Adapter, to_bytes
 from worker.strategies.replay import replay

@@ -1,0 +1,29 @@
+"""The sweeper's process: `python -m sweeper`."""
+
+import signal
+import sys
+
+from app.db.session import make_engine
+from app.domain.errors import NotReadyError
+from app.logs import configure_logging
+from app.queue import WakeUps
+from app.settings import get_settings
+from app.stack.addresses import resolve
+from app.storage import ObjectStore
+from sweeper.sweeper import Sweeper
+
+
+def main() -> None:
+    """Sweep until SIGTERM or SIGINT. Every step is a transaction, or safe to break off, so nothing is waited for."""
+    configure_logging()
+    settings = resolve(get_settings())
+    if settings.database_url is None or settings.broker_url is None:
+        raise NotReadyError("Set DATABASE_URL and BROKER_URL, or start `palimpsest up` on the same home.")
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))
+    engine = make_engine(settings.database_url)
+    Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run()
+
+
+if __name__ == "__main__":
+    main()

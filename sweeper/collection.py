@@ -1,0 +1,139 @@
+"""Objects that no row needs any more go, then keys that no row names.
+
+Dead rows go after their keys, so that a crash between the two is made good by the next round; `sweeper.purging` and
+whatever else puts an end to something only mark its objects as dead.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, Select, delete, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from app.db.deletion_tables import Deletion
+from app.db.session import transaction
+from app.db.tables import ErasureDraft, IdempotencyKey, Job, ObjectStatus, StoredObject
+from app.domain.deletions import ObjectTally
+from app.domain.jobs import TERMINAL
+from app.storage import ObjectStore
+from sweeper.purging import forget_checkpoints
+
+_IDEMPOTENCY_KEYS_KEPT = timedelta(hours=24)
+
+
+def drop_finished_checkpoints(session: Session) -> None:
+    """A job that has ended needs neither its checkpoint nor its input any more, and publishes nothing more."""
+    has_objects = Job.checkpoint_object_id.is_not(None) | Job.input_object_id.is_not(None)
+    has_ended = Job.status.in_(TERMINAL) & has_objects
+    _drop_finished_drafts(session)
+    _drop_unpublished(session)
+    drop_checkpoints(session, has_ended)
+
+
+def drop_checkpoints(session: Session, *which: ColumnElement[bool]) -> None:
+    """Leave to the collector what these jobs could go on from; one that somebody has locked comes another time."""
+    jobs = session.scalars(select(Job.id).where(*which).with_for_update(skip_locked=True)).all()
+    if jobs:
+        _bury(session, select(Job.checkpoint_object_id).where(Job.id.in_(jobs)))
+        _bury(session, select(Job.input_object_id).where(Job.id.in_(jobs)))
+        forget_checkpoints(session, jobs)
+
+
+def _drop_unpublished(session: Session) -> None:
+    """What jobs put and did not publish: what a job makes is published before it has ended, or never."""
+    ended = StoredObject.job_id.in_(select(Job.id).where(Job.status.in_(TERMINAL)))
+    unpublished = (StoredObject.status == ObjectStatus.PENDING) & ended
+    session.execute(update(StoredObject).where(unpublished).values(status=ObjectStatus.DEAD))
+
+
+def _drop_finished_drafts(session: Session) -> None:
+    """What an erase job trained anew without coming to its end."""
+    # In one statement: a job that ends between two would have its drafts deleted, and their objects kept.
+    ended = ErasureDraft.job_id.in_(select(Job.id).where(Job.status.in_(TERMINAL)))
+    drafts = session.execute(
+        delete(ErasureDraft)
+        .where(ended)
+        .returning(ErasureDraft.adapter_object_id, ErasureDraft.strategy_state_object_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    dead = StoredObject.id.in_([object_id for draft in drafts for object_id in draft if object_id is not None])
+    session.execute(update(StoredObject).where(dead).values(status=ObjectStatus.DEAD))
+
+
+def drop_old_idempotency_keys(session: Session) -> None:
+    """An answer is kept for a day."""
+    old = IdempotencyKey.created_at < func.clock_timestamp() - _IDEMPOTENCY_KEYS_KEPT
+    session.execute(delete(IdempotencyKey).where(old))
+
+
+def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float, batch: int = 1000) -> int:
+    """Delete dead objects, and pending ones that nobody published in that time; how many.
+
+    A dead row stays until its key is gone, so that a crash between the two costs a second DELETE and no more, and a
+    deletion that is told to be complete is.
+    """
+    with transaction(engine) as session:
+        old = StoredObject.created_at < func.clock_timestamp() - timedelta(seconds=pending_age_seconds)
+        pending = (StoredObject.status == ObjectStatus.PENDING) & old
+        # From here on nobody can publish them.
+        session.execute(update(StoredObject).where(pending).values(status=ObjectStatus.DEAD))
+    collected = 0
+    while dead := _dead(engine, batch):
+        store.delete([key for _, key in dead])
+        with transaction(engine) as session:
+            _remove_rows(session, [object_id for object_id, _ in dead])
+        collected += len(dead)
+    with transaction(engine) as session:
+        _complete_deletions(session)
+    return collected
+
+
+def _dead(engine: Engine, batch: int) -> list[tuple[UUID, str]]:
+    query = select(StoredObject.id, StoredObject.key).where(StoredObject.status == ObjectStatus.DEAD).limit(batch)
+    with transaction(engine) as session:
+        return [(object_id, key) for object_id, key in session.execute(query)]
+
+
+def _remove_rows(session: Session, object_ids: Sequence[UUID]) -> None:
+    """Delete the rows, and tell each deletion what of it went: once, since only one sweeper deletes a row."""
+    removed = session.execute(
+        delete(StoredObject)
+        .where(StoredObject.id.in_(object_ids))
+        .returning(StoredObject.deletion_id, StoredObject.kind, StoredObject.size_bytes)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for deletion_id in sorted({row.deletion_id for row in removed if row.deletion_id is not None}):
+        deletion = session.get(Deletion, deletion_id, with_for_update=True)
+        for _, kind, size in [row for row in removed if row.deletion_id == deletion_id and deletion is not None]:
+            assert deletion is not None
+            deletion.removed = deletion.removed.with_objects(kind, ObjectTally(count=1, bytes=size))
+
+
+def _complete_deletions(session: Session) -> None:
+    is_left = exists().where(StoredObject.deletion_id == Deletion.id)
+    is_over = Deletion.purged_at.is_not(None) & Deletion.completed_at.is_(None) & ~is_left
+    session.execute(update(Deletion).where(is_over).values(completed_at=func.clock_timestamp()))
+
+
+def remove_strays(engine: Engine, store: ObjectStore, age_seconds: float, batch: int = 1000) -> int:
+    """Delete keys of that age without a row: the row always comes first, so such a key has lost its own; how many.
+
+    The age is for operators: who starts a sweeper on the wrong database, or on one restored from a backup, has so long
+    to notice.
+    """
+    born_before = datetime.now(UTC) - timedelta(seconds=age_seconds)
+    old = (listed.key for listed in store.list() if listed.modified_at <= born_before)
+    removed = 0
+    while some := list(islice(old, batch)):
+        with transaction(engine) as session:
+            known = set(session.scalars(select(StoredObject.key).where(StoredObject.key.in_(some))))
+        strays = [key for key in some if key not in known]
+        store.delete(strays)
+        removed += len(strays)
+    return removed
+
+
+def _bury(session: Session, object_ids: Select[UUID | None]) -> None:
+    session.execute(update(StoredObject).where(StoredObject.id.in_(object_ids)).values(status=ObjectStatus.DEAD))

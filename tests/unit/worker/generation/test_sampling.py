@@ -1,0 +1,122 @@
+"""Pictures by seed, from the version that was asked for."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from app.domain.base_models import Family
+from tests.tiny_pipelines import tiny_base, write_tiny_sd
+from tests.unit.worker.adapters.oracle import random_adapter
+from worker.adapters.accumulated import Update, added
+from worker.generation.sampling import GenerationRequest, generate
+from worker.models.loading import load_base
+from worker.models.projections import adapted_projections, projection_shape
+
+REQUEST = GenerationRequest(
+    prompt="a zqa cat", negative_prompt=None, steps=2, guidance_scale=2.0, resolution=64, num_images=3, seed=11
+)
+
+
+@dataclass
+class Listener:
+    """Hooks that remember, and raise once `stop_after` steps are done."""
+
+    stop_after: int | None = None
+    steps: list[tuple[int, int]] = field(default_factory=list)
+
+    def step(self, step: int, total_steps: int) -> None:
+        self.steps.append((step, total_steps))
+        if step == self.stop_after:
+            raise InterruptedError
+
+
+def draw(request: GenerationRequest = REQUEST, update: Update | None = None) -> list[bytes]:
+    images = generate(tiny_base(), update or {}, request, Listener())
+    assert all(image.size == (request.resolution, request.resolution) for image in images)
+    return [image.tobytes() for image in images]
+
+
+def an_update() -> Update:
+    projections = adapted_projections(tiny_base().denoiser, ("to_q", "to_v"))
+    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
+    return added({}, random_adapter(shapes, 2, 0.5, seed=0))
+
+
+def test_a_seed_is_a_picture_whatever_the_number_of_pictures() -> None:
+    three = draw()
+    assert len(set(three)) == 3
+    assert draw(replace(REQUEST, num_images=1)) == three[:1]
+    assert draw(replace(REQUEST, num_images=2, seed=12)) == three[1:]
+
+
+def test_the_largest_seed_has_successors() -> None:
+    assert len(set(draw(replace(REQUEST, num_images=2, seed=2**63 - 1)))) == 2
+
+
+def test_the_global_random_state_does_not_matter() -> None:
+    torch.manual_seed(1)
+    first = draw(replace(REQUEST, num_images=1))
+    torch.manual_seed(2)
+    assert draw(replace(REQUEST, num_images=1)) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "a zqb dog"},
+        {"negative_prompt": "a red cup"},
+        {"guidance_scale": 5.0},
+        {"steps": 3},
+        {"resolution": 72},
+    ],
+)
+def test_every_field_matters(change: dict[str, str | float]) -> None:
+    one = replace(REQUEST, num_images=1)
+    assert draw(replace(one, **change)) != draw(one)  # type: ignore[arg-type]
+
+
+def test_a_version_draws_otherwise_than_the_base_and_leaves_it_as_it_was() -> None:
+    base, update = tiny_base(), an_update()
+    before = {name: tensor.clone() for name, tensor in base.denoiser.state_dict().items()}
+    plain = draw()
+    assert draw(update=update) != plain
+    assert draw() == plain
+    assert all(torch.equal(tensor, before[name]) for name, tensor in base.denoiser.state_dict().items())
+
+
+def test_progress_counts_the_steps_of_all_pictures() -> None:
+    hooks = Listener()
+    generate(tiny_base(), {}, REQUEST, hooks)
+    assert hooks.steps == [(step, 6) for step in range(1, 7)]
+
+
+def test_a_hook_may_stop_it_and_the_base_is_as_it_was() -> None:
+    base, hooks = tiny_base(), Listener(stop_after=3)
+    first = draw()
+    before = {name: id(parameter) for name, parameter in base.denoiser.named_parameters()}
+    with pytest.raises(InterruptedError):
+        generate(base, an_update(), REQUEST, hooks)
+    assert hooks.steps[-1] == (3, 6)
+    assert {name: id(parameter) for name, parameter in base.denoiser.named_parameters()} == before
+    assert draw() == first
+
+
+def test_pictures_are_rgb() -> None:
+    image = generate(tiny_base(), {}, replace(REQUEST, num_images=1), Listener())[0]
+    assert isinstance(image, Image.Image)
+    assert image.mode == "RGB"
+    assert np.asarray(image).std() > 1
+
+
+def test_a_base_in_half_precision_draws_the_same_noise(tmp_path: Path) -> None:
+    write_tiny_sd(tmp_path)
+    base = load_base(Family.SD, str(tmp_path), torch.device("cpu"), torch.bfloat16)
+    half = generate(base, an_update(), REQUEST, Listener())
+    full = generate(tiny_base(), an_update(), REQUEST, Listener())
+    for one, other in zip(half, full, strict=True):
+        difference = np.asarray(one).astype(float) - np.asarray(other)
+        assert abs(difference).mean() < 0.1 * np.asarray(other).std()

@@ -1,0 +1,1 @@
+"""An erase job: a family of versions made again without a concept."""

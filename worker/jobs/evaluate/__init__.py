@@ -1,0 +1,1 @@
+"""An evaluate job: from its row to the published figures."""

@@ -1,0 +1,73 @@
+"""R*: a concept learned alone, from the base; what a lineage would keep of it if nothing came before or after."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from PIL import Image
+
+from app.domain.base_models import BaseModelManifest
+from app.domain.concepts import TaughtConcept
+from app.domain.strategies import MergeOptions
+from app.domain.training import TrainingOptions
+from worker.adapters.accumulated import Update, added
+from worker.adapters.factors import from_bytes, to_bytes
+from worker.attempt.context import JobContext
+from worker.evaluation.task import Store, Subject
+from worker.jobs.evaluate.hooks import IsolatedTrainingHooks, JobEvaluationHooks
+from worker.models.base import Base
+from worker.training.loop import train
+from worker.training.task import TrainingTask
+
+# Raised whenever the same inputs make another adapter.
+_RULES_VERSION = "2"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a version has learned its concept, but for what came before it."""
+
+    images: tuple[Image.Image, ...]
+    image_sha256s: tuple[str, ...]
+    taught: TaughtConcept
+    training: TrainingOptions
+
+
+def isolated_subject(
+    context: JobContext,
+    base: Base,
+    manifest: BaseModelManifest,
+    lesson: Lesson,
+    store: Store,
+    hooks: JobEvaluationHooks,
+) -> Subject:
+    """The base with this concept alone, by `merge`; it is trained when it is first asked for, unless it was before."""
+    task = TrainingTask(
+        images=lesson.images,
+        instance_prompt=lesson.taught.instance_prompt(),
+        training=lesson.training,
+        strategy=MergeOptions(),
+        chain=(),
+        adapted_modules=lesson.training.adapted_modules or manifest.adapted_modules,
+    )
+    key = _key(base, task, lesson)
+    return Subject(key, lambda _: _update(context, base, task, key, store, hooks), store)
+
+
+def _key(base: Base, task: TrainingTask, lesson: Lesson) -> str:
+    about = [_RULES_VERSION, base.fingerprint, task.instance_prompt, task.training.model_dump(mode="json")]
+    about += [list(task.adapted_modules), list(lesson.image_sha256s)]
+    return "isolated " + hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _update(
+    context: JobContext, base: Base, task: TrainingTask, key: str, store: Store, hooks: JobEvaluationHooks
+) -> Update:
+    """From the store from the second prompt on."""
+    data = store.get(key)
+    if data is None:
+        trained = train(base, task, IsolatedTrainingHooks(context, hooks), None)
+        data = to_bytes(trained.adapter, {})
+        store.put(key, data, "application/octet-stream")
+        hooks.resume()
+    return added({}, from_bytes(data))

@@ -1,0 +1,45 @@
+"""An import job from the uploaded file to version 1 of its lineage."""
+
+from app.db.session import transaction
+from app.domain.jobs import ImportParams, Phase
+from app.domain.lineages import ImportProvenance
+from app.domain.strategies import MergeOptions
+from worker.adapters.factors import to_bytes
+from worker.adapters.imported import import_adapter
+from worker.attempt.context import JobContext
+from worker.attempt.machine import describe_machine
+from worker.jobs.publishing import NewVersion, publish
+
+
+def run(context: JobContext, params: ImportParams) -> None:
+    """Check the file against the base, and publish what it holds as a version.
+
+    Whatever strategy the lineage has, the version's own rule is `merge`: its factors are given, and add to the base.
+    """
+    base, manifest = context.bases.get(context.job.base_model)
+    assert context.job.input_object_id is not None
+    data = context.objects.get(context.job.input_object_id)
+    imported = import_adapter(data, base.denoiser, ignore_text_encoder=params.ignore_text_encoder)
+    context.lease.enter(Phase.PUBLISHING)
+    adapter = context.objects.put("adapters", to_bytes(imported.adapter, {}), "application/octet-stream")
+    provenance = ImportProvenance(
+        base_model=manifest.name,
+        base_fingerprint=base.fingerprint,
+        file_name=params.file_name,
+        file_sha256=params.file_sha256,
+        format=imported.file.format,
+        ignored_text_encoder_tensors=imported.file.text_encoder_tensors,
+        adapter_sha256=adapter.sha256,
+        machine=describe_machine(base.device),
+    )
+    new = NewVersion(
+        concept_id=None,
+        taught=params.taught,
+        strategy=MergeOptions(),
+        training=None,
+        adapter=adapter,
+        state=None,
+        provenance=provenance,
+    )
+    with transaction(context.engine) as session:
+        publish(session, context, new, steps=1, loss=None)

@@ -1,0 +1,80 @@
+"""The one transaction that makes a version: inserted, the head moved, the job finished."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import leases
+from app.db.tables import StoredObject, Version
+from app.domain.concepts import TaughtConcept
+from app.domain.jobs import JobKind, JobStatus, TrainResult
+from app.domain.lineages import AnyProvenance, VersionStatus
+from app.domain.strategies import StrategyOptions
+from app.domain.training import TrainingOptions
+from worker.attempt.context import JobContext, ParentGoneError
+from worker.attempt.lease import lock_uncanceled
+from worker.attempt.objects import make_live
+from worker.jobs.follow_up import ask_for_evaluation, figures_of
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a version is, beside its place in the lineage."""
+
+    concept_id: UUID | None
+    taught: TaughtConcept | None
+    strategy: StrategyOptions
+    training: TrainingOptions | None
+    adapter: StoredObject
+    state: StoredObject | None
+    provenance: AnyProvenance
+
+
+def publish(session: Session, context: JobContext, new: NewVersion, steps: int, loss: float | None) -> None:
+    """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing.
+
+    A trained version under a gate is held, and its job goes on.
+
+    Raises:
+        DeletedError: the lineage was deleted.
+        CanceledError: the job was canceled.
+        LeaseLostError: this attempt no longer holds the job.
+        ParentGoneError: the parent was erased.
+    """
+    job = context.job
+    lineage = leases.lock_lineage(session, job.lineage_id)
+    lock_uncanceled(session, context.lease.claim)
+    # Locked, so that nobody erases it before the commit.
+    parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
+    if session.scalar(parent) is None:
+        raise ParentGoneError("The parent version was erased.")
+    is_next = lineage.head_version_id == job.parent_version_id
+    is_trained = job.kind is JobKind.TRAIN
+    waits = is_trained and is_next and lineage.evaluation.gate is not None
+    version = Version(
+        lineage_id=lineage.id,
+        number=lineage.take_number(),
+        status=VersionStatus.LIVE if is_next and not waits else VersionStatus.HELD,
+        parent_id=job.parent_version_id,
+        concept_id=new.concept_id,
+        taught=new.taught,
+        strategy=new.strategy,
+        training=new.training,
+        adapter_object_id=new.adapter.id,
+        strategy_state_object_id=None if new.state is None else new.state.id,
+        provenance=new.provenance,
+    )
+    session.add(version)
+    session.flush()
+    if version.status is VersionStatus.LIVE:
+        lineage.head_version_id = version.id
+    make_live(session, [new.adapter] if new.state is None else [new.adapter, new.state])
+    evaluation_id = ask_for_evaluation(session, job, lineage, version, waits=waits) if is_trained else None
+    result = TrainResult(lineage_id=lineage.id, version=version.number, evaluation_id=evaluation_id)
+    ended = figures_of(result, steps, loss)
+    if waits:
+        leases.write(session, context.lease.claim, **ended)
+    else:
+        leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, **ended)

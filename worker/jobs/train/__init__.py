@@ -1,0 +1,1 @@
+"""A train job, and what a gate decides of its version."""

@@ -1,0 +1,69 @@
+"""A train job from its row to the published version."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.db import leases
+from app.db.session import transaction
+from app.db.tables import Concept, StoredObject, Version
+from app.domain.errors import DeletedError
+from app.domain.jobs import Phase, TrainParams
+from worker.attempt.chain import load_chain
+from worker.attempt.context import JobContext, ParentGoneError
+from worker.jobs.publishing import NewVersion, publish
+from worker.jobs.teaching import Learned, Lesson, learn
+from worker.jobs.train import promotion
+from worker.jobs.training_hooks import TrainHooks
+
+
+def run(context: JobContext, params: TrainParams) -> None:
+    """Train the concept on top of the lineage's head, publish the version, and let a gate decide if there is one."""
+    # Only a gate leaves a job with a result: an earlier attempt has published the version, and it waits.
+    if context.job.result is None:
+        _train_and_publish(context, params)
+    if (waiting := promotion.waiting(context)) is not None:
+        promotion.decide(context, params, waiting)
+
+
+def _train_and_publish(context: JobContext, params: TrainParams) -> None:
+    with transaction(context.engine) as session:
+        parent = session.get(Version, context.job.parent_version_id)
+        if parent is None:
+            raise ParentGoneError("The parent version was erased.")
+        parent_adapter = session.get(StoredObject, parent.adapter_object_id) if parent.adapter_object_id else None
+    lesson = Lesson(
+        concept_id=params.concept_id,
+        taught=params.taught,
+        strategy=params.strategy,
+        training=params.training,
+        chain=load_chain(context.engine, parent.id, context.objects.get),
+        parent_adapter_sha256=parent_adapter.sha256 if parent_adapter else None,
+    )
+    learned = learn(context, lesson, TrainHooks(context))
+    context.lease.enter(Phase.PUBLISHING)
+    with transaction(context.engine) as session:
+        _publish(session, context, params, learned)
+
+
+def _publish(session: Session, context: JobContext, params: TrainParams, learned: Learned) -> None:
+    new = NewVersion(
+        concept_id=params.concept_id,
+        taught=params.taught,
+        strategy=params.strategy,
+        training=params.training,
+        adapter=learned.adapter,
+        state=learned.state,
+        provenance=learned.provenance,
+    )
+    leases.lock_lineage(session, context.job.lineage_id)
+    _insist_on_concept(session, params.concept_id)
+    publish(session, context, new, params.training.steps, learned.provenance.final_loss)
+
+
+def _insist_on_concept(session: Session, concept_id: UUID) -> None:
+    """Locks the concept, so that it is not deleted between this look and the commit."""
+    query = select(Concept.id).where(Concept.id == concept_id, Concept.deleted_at.is_(None)).with_for_update(read=True)
+    if session.scalar(query) is None:
+        raise DeletedError("The concept has been deleted.")
