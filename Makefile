@@ -38,7 +38,7 @@ histories: .venv/installed
 
 # Some 10,000 generated requests against every route; five minutes on two quiet cores.
 fuzz: .venv/installed
-	$(BIN)/python -m benchmarks.fuzz 175
+	$(BIN)/python -m tests.long.fuzz 175
 
 # Known holes in what is pinned, from a public database: needs the network. Strict: what could not be looked up fails.
 audit: .venv/installed

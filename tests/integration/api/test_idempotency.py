@@ -58,7 +58,7 @@ def test_keys_of_two_users_do_not_meet(client: httpx.Client, new_client: Callabl
 def test_simultaneous_equals_make_one_job(server: Server, client: httpx.Client) -> None:
     lineage, concept = new_lineage(client), new_concept(client, "rex")
     path, secret = f"/v1/lineages/{lineage}/versions", client.headers["Authorization"].removeprefix("Bearer ")
-    # `python -m benchmarks.equal_posts` sends a thousand.
+    # `python -m tests.long.equal_posts` sends a thousand.
     assert_one_acted(asyncio.run(post_equals(server.url, secret, path, {"concept_id": concept}, 100)))
     assert len(client.get("/v1/jobs").json()["items"]) == 1
 

@@ -1,4 +1,4 @@
-"""A thousand equal POSTs at one moment make one job: `python -m benchmarks.equal_posts [how many]`.
+"""A thousand equal POSTs at one moment make one job: `python -m tests.long.equal_posts [how many]`.
 
 The API is a process of its own on real services. The run fails if an answer is neither the first one's nor a 409 that
 says it is still running, or if there is not exactly one job, for a training and for a drawing.
@@ -14,10 +14,9 @@ from pathlib import Path
 import httpx
 
 from app.bootstrap import bootstrap
-from benchmarks.fuzz import unhurried
-from benchmarks.hostile_uploads import api
 from tests.equal_posts import assert_one_acted, post_equals
 from tests.integration.api.inputs import new_concept
+from tests.long.api_process import api, unhurried
 from tests.services import fresh_settings, running_services
 
 

@@ -1,4 +1,4 @@
-"""Generated requests against every route of `/openapi.json`: `python -m benchmarks.fuzz [examples per route] [seeds]`.
+"""Generated requests against every route of `/openapi.json`: `python -m tests.long.fuzz [examples per route] [seeds]`.
 
 Schemathesis asks as an admin, so that every route answers, and mostly about things that are there. A server error, a
 status that is not documented, or an answer that is not what its schema says fails the run. Each seed is a run of its
@@ -13,11 +13,10 @@ from pathlib import Path
 
 from app.bootstrap import bootstrap
 from app.db.session import make_engine
-from app.settings import Settings
 from app.stack.addresses import Addresses
-from benchmarks.hostile_uploads import api
 from tests.integration.api.inputs import write_base_models
 from tests.integration.api.state import Server
+from tests.long.api_process import api, unhurried
 from tests.schema_fuzz import FuzzRun, furnish, fuzz
 from tests.services import fresh_settings, running_services
 
@@ -54,12 +53,6 @@ def _run(addresses: Addresses, folder: Path, examples: int, seed: int) -> FuzzRu
         server = Server(url, key, settings, engine)
         client = stack.enter_context(server.client(key))
         return fuzz(server, furnish(server, client, _SETS), folder, examples, "examples,coverage,fuzzing", seed)
-
-
-def unhurried(settings: Settings) -> Settings:
-    """Without limits that would answer in the routes' place."""
-    quotas = settings.quotas.model_copy(update={"unfinished_jobs": 1_000_000, "lineages": 1_000_000})
-    return settings.model_copy(update={"requests_per_second": 1e6, "requests_burst": 1_000_000, "quotas": quotas})
 
 
 def _tell(answers: dict[str, Counter[int]]) -> None:

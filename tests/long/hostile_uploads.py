@@ -1,16 +1,12 @@
-"""What the corpus of hostile uploads costs the API: `python -m benchmarks.hostile_uploads`.
+"""What the corpus of hostile uploads costs the API: `python -m tests.long.hostile_uploads`.
 
 The API is a process of its own on real services. For each upload: how far its resident memory rose above where it
 stood before the first (the kernel's own high-water mark, which misses nothing), the seconds until the answer, and the
 processor seconds of the API, which a busy machine does not stretch.
 """
 
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +14,11 @@ import httpx
 import psutil
 
 from app.bootstrap import bootstrap
-from app.settings import Settings
-from app.stack.addresses import environment
-from app.stack.programs import api_command
 from tests.hostile_uploads import Hostile, corpus
+from tests.long.api_process import api
 from tests.services import fresh_settings, running_services
 
 _MIB = 1024 * 1024
-_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -37,37 +30,6 @@ class Cost:
     peak_mib: float
     seconds: float
     cpu_seconds: float
-
-
-@contextmanager
-def api(settings: Settings) -> Iterator[tuple[psutil.Process, str]]:
-    """The process of a running API, and its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command, variables = api_command("127.0.0.1", port), _environment(settings)
-    process = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(f"http://127.0.0.1:{port}/health/live"):
-            assert time.monotonic() < deadline, "the API did not start"
-            time.sleep(0.1)
-        yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    limits = {name: str(getattr(settings, name)) for name in ("requests_per_second", "requests_burst")}
-    limits["quotas"] = settings.quotas.model_dump_json()
-    return {**environment(settings), **{f"PALIMPSEST_{name.upper()}": value for name, value in limits.items()}}
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _peak_bytes(process: psutil.Process) -> int:

@@ -1,0 +1,1 @@
+"""Long tests, run on demand: minutes each, on real services. `make test` holds a short run of the same code."""
