@@ -83,12 +83,14 @@ def reconstruction_loss(vae: AutoencoderKL, batch: Tensor) -> Tensor:
         small = vae.decode(_shrink(latents[:scaled], scale)).sample.float() - _shrink(batch[:scaled], scale)
     kl = posterior.kl().mean() / posterior.mean[0].numel()
     distance = (1 - _SCALED_SHARE) * _distance(plain) + _SCALED_SHARE * _distance(small)
-    return distance + _KL_WEIGHT * kl
+    loss: Tensor = distance + _KL_WEIGHT * kl
+    return loss
 
 
 def _distance(error: Tensor) -> Tensor:
     """L1 for edges, squared error for the PSNR, L1 on the slopes."""
-    return error.abs().mean() + error.square().mean() + _GRADIENT_WEIGHT * _slopes(error)
+    distance: Tensor = error.abs().mean() + error.square().mean() + _GRADIENT_WEIGHT * _slopes(error)
+    return distance
 
 
 def _shrink(images: Tensor, scale: float) -> Tensor:
