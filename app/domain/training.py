@@ -30,6 +30,8 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 WarmupSteps = Annotated[int, Field(ge=0, le=20_000)]
 GradNorm = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Cycles = Annotated[int, Field(ge=2, le=1000)]
+Power = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 StepRules = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?:\d+,)+\d+(\.\d+)?$", max_length=200)]
 ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1, max_length=32)]
 
@@ -53,6 +55,8 @@ class TrainingOptions(Value):
     lr_scheduler: LrScheduler = LrScheduler.CONSTANT
     lr_warmup_steps: WarmupSteps = 0
     lr_step_rules: StepRules | None = Field(None, description="For piecewise_constant: 'factor:step,..,factor'.")
+    lr_cycles: Cycles | None = Field(None, description="For cosine_with_restarts: how often it falls to zero.")
+    lr_power: Power | None = Field(None, description="For polynomial: the power by which the rate falls; 1 is linear.")
     max_grad_norm: GradNorm = 1.0
     weight_decay: WeightDecay = 0.0
     adapted_modules: ModuleNames | None = Field(None, description="Names of adapted projections. Null: the base's.")
@@ -61,6 +65,10 @@ class TrainingOptions(Value):
     def _fits_the_lr_scheduler(self) -> "TrainingOptions":
         if (self.lr_scheduler is LrScheduler.PIECEWISE_CONSTANT) != (self.lr_step_rules is not None):
             raise ValueError("lr_step_rules goes with lr_scheduler 'piecewise_constant', and only with it")
+        if self.lr_cycles is not None and self.lr_scheduler is not LrScheduler.COSINE_WITH_RESTARTS:
+            raise ValueError("lr_cycles goes with lr_scheduler 'cosine_with_restarts' only")
+        if self.lr_power is not None and self.lr_scheduler is not LrScheduler.POLYNOMIAL:
+            raise ValueError("lr_power goes with lr_scheduler 'polynomial' only")
         if self.lr_scheduler is LrScheduler.POLYNOMIAL and self.learning_rate <= _POLYNOMIAL_END:
             raise ValueError(f"lr_scheduler 'polynomial' ends at {_POLYNOMIAL_END}: learning_rate must be greater")
         return self
@@ -69,6 +77,12 @@ class TrainingOptions(Value):
     def scale(self) -> float:
         """`s = alpha / r`, the factor of `B A`."""
         return (self.alpha or self.rank) / self.rank
+
+    def step_rules(self) -> tuple[list[int], list[float]]:
+        """The steps at which the factors of `lr_step_rules` change, and the factors: one more."""
+        *pairs, last = (self.lr_step_rules or "1").split(",")
+        factors, ends = zip(*(pair.split(":") for pair in pairs), strict=True) if pairs else ((), ())
+        return [int(end) for end in ends], [*map(float, factors), float(last)]
 
     def overridden(self, overrides: "TrainingOverrides") -> "TrainingOptions":
         """These options with the fields that `overrides` sets.
@@ -92,6 +106,8 @@ class TrainingOverrides(Value):
     lr_scheduler: LrScheduler = LrScheduler.CONSTANT
     lr_warmup_steps: WarmupSteps = 0
     lr_step_rules: StepRules | None = None
+    lr_cycles: Cycles | None = None
+    lr_power: Power | None = None
     max_grad_norm: GradNorm = 1.0
     weight_decay: WeightDecay = 0.0
     adapted_modules: ModuleNames | None = None

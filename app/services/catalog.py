@@ -8,7 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.tables import BaseModelRow
 from app.domain.base_models import BaseModelManifest
+from app.domain.effects import faults_of_manifest, insist_on_effect
 from app.domain.errors import ConflictError, NotFoundError
+from app.domain.training import TrainingOptions
+from app.services.lineages import override
 
 
 async def list_base_models(session: AsyncSession) -> Sequence[BaseModelRow]:
@@ -21,8 +24,11 @@ async def register_base_model(session: AsyncSession, source: str, manifest: Base
     """Make a base model known.
 
     Raises:
+        InvalidInputError: its defaults do not go together, or change nothing.
         ConflictError: the name is taken.
     """
+    override(TrainingOptions(), manifest.training_defaults)
+    insist_on_effect(faults_of_manifest(manifest))
     row = BaseModelRow(name=manifest.name, source=source, manifest=manifest)
     session.add(row)
     try:

@@ -13,6 +13,7 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import UNFINISHED, ancestry
 from app.db.tables import BaseModelRow, Job, StoredObject
 from app.domain.deletions import DeletedKind
+from app.domain.effects import faults_of_evaluation, insist_on_effect
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationFileName, EvaluationOptions, EvaluationResult
 from app.domain.jobs import JobKind
@@ -42,9 +43,10 @@ async def submit_evaluation(
 
     Raises:
         NotFoundError: the user has no such lineage.
-        InvalidInputError: it has no such version, or one that has learned nothing.
+        InvalidInputError: it has no such version, or one that has learned nothing, or options that change nothing.
         QuotaReachedError: the user has too many jobs already, or has used up the GPU seconds.
     """
+    insist_on_effect(faults_of_evaluation(options))
     session = work.session
     await lock_user(session, user_id)
     lineage, head = (await get_lineage(session, user_id, lineage_id))[:2]

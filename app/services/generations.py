@@ -13,6 +13,7 @@ from app.db.queries import ancestry, draws, generation_images, generations_of
 from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
 from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.deletions import DeletedKind
+from app.domain.effects import NO_GUIDANCE, faults_of_drawing, insist_on_effect
 from app.domain.errors import Fault, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult, JobKind
 from app.domain.seeds import MAX_SEED
@@ -54,7 +55,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
 
     Raises:
         NotFoundError: the user has no such lineage.
-        InvalidInputError: it has no such version.
+        InvalidInputError: it has no such version, or an option would change nothing.
         UnknownConceptError: a prompt names a concept that the version has not learned.
     """
     session = work.session
@@ -63,6 +64,9 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
     version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
     taught = tuple(link.taught for link in await ancestry(session, version.id) if link.taught is not None)
     base = await session.get_one(BaseModelRow, lineage.base_model)
+    default_scale = max(base.manifest.default_guidance_scale, NO_GUIDANCE)
+    scale = default_scale if new.guidance_scale is None else new.guidance_scale
+    insist_on_effect(faults_of_drawing(scale, new.negative_prompt, new.seed, new.num_images))
     generation = Generation(
         user_id=user_id,
         lineage_id=lineage.id,
@@ -73,7 +77,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         num_images=new.num_images,
         seed=secrets.randbelow(MAX_SEED + 1 - new.num_images) if new.seed is None else new.seed,
         steps=base.manifest.default_steps if new.steps is None else new.steps,
-        guidance_scale=base.manifest.default_guidance_scale if new.guidance_scale is None else new.guidance_scale,
+        guidance_scale=scale,
     )
     session.add(generation)
     await session.flush()

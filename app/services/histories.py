@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.queries import ancestry
 from app.db.tables import Lineage, Version
 from app.domain.comparison import Difference, Facts, differences, facts_of
+from app.domain.effects import faults_of_strategy, insist_on_effect
 from app.domain.errors import ConflictError
 from app.domain.lineages import VersionStatus
 from app.domain.quotas import Quota
@@ -37,9 +38,11 @@ async def branch_lineage(
 
     Raises:
         NotFoundError: the user has no such lineage.
-        InvalidInputError: it has no such version, or training options that do not go together.
+        InvalidInputError: it has no such version, or options that do not go together or change nothing.
         QuotaReachedError: the user has too many lineages already.
     """
+    if strategy is not None:
+        insist_on_effect(faults_of_strategy(strategy))
     session = work.session
     original = (await lock_lineage(session, user_id, lineage_id))[0]
     await insist_on_room(work, user_id, {Quota.LINEAGES: 1})

@@ -1,5 +1,6 @@
 """Lineages: made with their version 0, changed, hidden."""
 
+from itertools import chain
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from app.db.pages import Page, Window, fetch_page
 from app.db.queries import lineages_of
 from app.db.tables import BaseModelRow, Job, Lineage, Version
 from app.domain.deletions import DeletedKind
+from app.domain.effects import faults_of_policy, faults_of_strategy, faults_of_training, insist_on_effect
 from app.domain.errors import Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.lineages import VersionStatus
@@ -35,8 +37,9 @@ async def create_lineage(
     """A lineage whose head is version 0, the base itself.
 
     Raises:
-        InvalidInputError: no such base model, or training options that do not go together.
+        InvalidInputError: no such base model, or options that do not go together or change nothing.
     """
+    insist_on_effect(chain(faults_of_strategy(strategy), faults_of_policy(evaluation)))
     base = await session.get(BaseModelRow, base_model)
     if base is None:
         fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
@@ -67,16 +70,18 @@ def override(options: TrainingOptions, overrides: TrainingOverrides) -> Training
     """The options with the overrides.
 
     Raises:
-        InvalidInputError: they do not go together.
+        InvalidInputError: they do not go together, or one of them would change nothing.
     """
     try:
-        return options.overridden(overrides)
+        overridden = options.overridden(overrides)
     except ValidationError as error:
         faults = tuple(
             Fault(field=".".join(["training", *map(str, problem["loc"])]), message=problem["msg"])
             for problem in error.errors()
         )
         raise InvalidInputError("These training options do not go together.", faults) from error
+    insist_on_effect(faults_of_training(overridden))
+    return overridden
 
 
 async def list_lineages(session: AsyncSession, user_id: UUID, window: Window) -> Page[HeadedLineage]:
@@ -118,7 +123,10 @@ async def change_lineage(
 
     Raises:
         NotFoundError: the user has no such lineage.
+        InvalidInputError: the evaluation has options that change nothing.
     """
+    if evaluation is not None:
+        insist_on_effect(faults_of_policy(evaluation))
     row = await lock_lineage(session, user_id, lineage_id)
     if name is not None:
         row[0].name = name

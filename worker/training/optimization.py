@@ -22,5 +22,8 @@ def make_lr_scheduler(optimizer: torch.optim.Optimizer, training: TrainingOption
         step_rules=training.lr_step_rules,
         num_warmup_steps=training.lr_warmup_steps,
         num_training_steps=training.steps,
+        # Options that were stored before there was a choice follow diffusers' own defaults, as they always have.
+        num_cycles=training.lr_cycles or 1,
+        power=training.lr_power or 1.0,
     )
     return lr_scheduler

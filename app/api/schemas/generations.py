@@ -9,6 +9,7 @@ from pydantic import Field
 from app.api.schemas.base import PageBody, Prompt, example, page_example
 from app.api.schemas.examples import GENERATION_ID, JOB_ID, LINEAGE_ID, SHA256, THEN
 from app.domain.base import Value
+from app.domain.effects import NO_GUIDANCE
 from app.domain.jobs import JobStatus
 from app.domain.seeds import MAX_SEED
 from app.services.generations import GenerationDetails, NewGeneration
@@ -28,9 +29,16 @@ class NewGenerationBody(Value):
     prompt: Prompt
     negative_prompt: Prompt | None = None
     num_images: int = Field(1, ge=1, le=16)
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Left out: a random one, which is told.")
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="Picture n is drawn with seed + n. Left out: a random one, which is told."
+    )
     steps: int | None = Field(None, ge=1, le=200, description="Left out: the base model's default.")
-    guidance_scale: float | None = Field(None, ge=0, le=30, description="Left out: the base model's default.")
+    guidance_scale: float | None = Field(
+        None,
+        ge=NO_GUIDANCE,
+        le=30,
+        description="1 is no guidance, under which no negative_prompt is heard. Left out: the base model's default.",
+    )
 
     def asked(self) -> NewGeneration:
         """The same for the use case."""
