@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     max_image_bytes: int = 16 * MIB
     max_adapter_bytes: int = Field(1024 * MIB, description="Of an imported LoRA; SDXL's at rank 64 is 186 MB.")
     max_image_pixels: int = 25_000_000
+    max_jpeg_pixels: int = Field(120_000_000, description="Of a JPEG, which is scaled while it is decoded.")
     stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")
 
     requests_per_second: float = Field(50.0, gt=0, description="Of one API key, on average.")

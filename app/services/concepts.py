@@ -66,7 +66,7 @@ async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Se
 
 async def _read(work: Work, upload: Upload) -> Picture:
     settings = work.services.settings
-    limits = ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels)
+    limits = ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels, settings.max_jpeg_pixels)
     return await to_thread.run_sync(read_picture, upload, limits, limiter=work.services.decoding_slot)
 
 

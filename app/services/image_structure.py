@@ -65,3 +65,22 @@ def _excess_of_jpeg(data: bytes) -> str | None:
                 return f"carrying more than {MAX_EXIF_BYTES:,} bytes of EXIF"
             at += 2 + length
     return f"made of more than {_MAX_STEPS:,} segments"
+
+
+def code_points_of_png(file: BinaryIO) -> tuple[int, int] | None:
+    """Primaries and transfer of a PNG's `cICP` chunk, which Pillow does not read; the position is at its start again.
+
+    Its steps are those that `excess` has counted.
+    """
+    try:
+        if file.read(len(_PNG)) != _PNG:
+            return None
+        while len(header := file.read(8)) == 8 and header[4:] not in (b"IDAT", b"IEND"):
+            (length,) = struct.unpack(">I", header[:4])
+            if header[4:] == b"cICP":
+                data = file.read(2)
+                return (data[0], data[1]) if len(data) == 2 else None
+            file.seek(length + 4, 1)
+        return None
+    finally:
+        file.seek(0)

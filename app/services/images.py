@@ -1,6 +1,7 @@
-"""From an uploaded file to the picture that is stored: checked, turned upright, made RGB, bounded, re-encoded.
+"""From an uploaded file to the picture that is stored: checked, turned upright, made sRGB, bounded, re-encoded.
 
-Re-encoding drops metadata (where a photo was taken), and whatever else a file may carry beside its pixels.
+Re-encoding drops metadata (where a photo was taken), and whatever else a file may carry beside its pixels. What it
+says of the pixels is applied before: orientation, colours, transparency.
 """
 
 import io
@@ -8,18 +9,29 @@ import warnings
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from pi_heif import open_heif, register_heif_opener
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from app.domain.errors import Fault, InvalidImageError
-from app.services.image_structure import MAX_EXIF_BYTES, excess
+from app.services.image_colour import ColourError, Colours, colours_of
+from app.services.image_structure import MAX_EXIF_BYTES, code_points_of_png, excess
+from app.services.image_transparency import Key, TransparencyError, alpha_of, transparency_of
 
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF")
+_NAMES = "PNG, JPEG, WebP, AVIF, HEIC"
+# One file of these may hold more pictures: the photo is the first one, or the one that the file calls so.
+_ALBUMS = ("MPO", "HEIF")
 
 _MAX_DECODING_BYTES = 160 * 1024 * 1024
 _STRIP_PIXELS = 1_000_000
+_LEAST_SIDE_PIXELS = 8
 # Noise, which anybody may upload, takes a second at the default level, and a quarter of one at this.
 _COMPRESS_LEVEL = 2
 _DAMAGED = "the picture in it is damaged"
+
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 @dataclass(frozen=True)
@@ -42,17 +54,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture may cost."""
+    """What a picture may cost. A JPEG is scaled while it is decoded, so its file may have more pixels than others."""
 
     max_pixels: int
     stored_side_pixels: int
+    max_jpeg_pixels: int
 
 
 def read_picture(upload: Upload, limits: ImageLimits) -> Picture:
     """The picture in a file. Takes at most about `_MAX_DECODING_BYTES` and a few copies of the stored picture.
 
     Raises:
-        InvalidImageError: it is no image of these formats, too large, animated or damaged; the fault names the file.
+        InvalidImageError: it is no image of these formats, too large, too small, animated or damaged, or says of its
+            pixels what cannot be applied; the fault names the file.
     """
     if (reason := excess(upload.file)) is not None:
         raise _refusal(upload, reason)
@@ -61,58 +75,100 @@ def read_picture(upload: Upload, limits: ImageLimits) -> Picture:
         warnings.simplefilter("ignore")
         image = _open(upload, limits)
         try:
-            image = _normalised(image, limits.stored_side_pixels)
+            small = _normalised(image, limits.stored_side_pixels, _code_points(upload, image))
+        except (ColourError, TransparencyError) as error:
+            raise _refusal(upload, str(error)) from error
         # Damaged files make the decoders raise nearly anything.
         except Exception as error:
             raise _refusal(upload, _DAMAGED) from error
-    return Picture(_encode(image), image.width, image.height)
+    return Picture(_encode(small), small.width, small.height)
 
 
-def _open(upload: Upload, limits: ImageLimits) -> Image.Image:
+def _open(upload: Upload, limits: ImageLimits) -> ImageFile:
     try:
         image = Image.open(upload.file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _refusal(upload, _too_many(limits.max_pixels)) from error
     except UnidentifiedImageError as error:
-        raise _refusal(upload, f"not an image in one of the formats {', '.join(FORMATS)}") from error
+        raise _refusal(upload, f"not an image in one of the formats {_NAMES}") from error
     except Exception as error:
         raise _refusal(upload, _DAMAGED) from error
-    pixels = image.width * image.height
-    if pixels > limits.max_pixels:
-        raise _refusal(upload, _too_many(limits.max_pixels))
-    # MPO: a JPEG with further pictures behind it, as phones take them; the first one is the photo.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise _refusal(upload, "animated; a concept is made of still images")
-    if pixels > (affordable := _MAX_DECODING_BYTES // _decoding_bytes_per_pixel(image)):
-        raise _refusal(upload, f"{_too_many(affordable)}, the most for this kind of {image.format}")
+    if (reason := _unacceptable(image, limits)) is not None:
+        raise _refusal(upload, reason)
     return image
 
 
-def _decoding_bytes_per_pixel(image: Image.Image) -> int:
-    """What the decoder holds at its peak."""
-    if image.format == "WEBP":
-        # libwebp's two canvases, its answer, and Pillow's picture; four bytes each.
-        return 16
-    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
-        # All coefficients, of two bytes, until the last scan; what comes out is scaled down already.
-        return 2 * len(image.getbands())
-    return 4
+def _unacceptable(image: ImageFile, limits: ImageLimits) -> str | None:
+    is_jpeg = image.format in ("JPEG", "MPO")
+    pixels, most = image.width * image.height, limits.max_jpeg_pixels if is_jpeg else limits.max_pixels
+    if pixels > most:
+        return _too_many(most)
+    if min(image.size) < _LEAST_SIDE_PIXELS:
+        return f"a side of less than {_LEAST_SIDE_PIXELS} pixels shows nothing"
+    if image.format not in _ALBUMS and getattr(image, "n_frames", 1) > 1:
+        return "animated; a concept is made of still images"
+    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
+        return f"carrying more than {MAX_EXIF_BYTES:,} bytes of EXIF"
+    if is_jpeg:
+        # It decodes at a fraction of its size when asked before the pixels are read.
+        image.draft(None, _fitted(image.size, limits.stored_side_pixels))
+    if (cost := _decoding_bytes(image, pixels)) > _MAX_DECODING_BYTES:
+        affordable = pixels * _MAX_DECODING_BYTES // cost
+        return f"{_too_many(affordable)}, the most for this kind of {image.format}"
+    return None
 
 
-def _normalised(image: Image.Image, side: int) -> Image.Image:
-    # JPEG decodes at a fraction of its size when asked before the pixels are read; a no-op for other formats.
-    image.draft("RGB", (side, side))
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """As large as is stored, so that no more is decoded than that takes."""
+    longer = max(size)
+    return -(-size[0] * side // longer), -(-size[1] * side // longer)
+
+
+def _decoding_bytes(image: ImageFile, pixels: int) -> int:
+    """What the decoder holds at its peak; `pixels` are the file's, those of `image` what comes out."""
+    if image.format in ("WEBP", "AVIF", "HEIF"):
+        # The codec's canvases (libwebp's two), its answer, and Pillow's picture; four bytes each.
+        return 16 * pixels
+    decoded = 4 * image.width * image.height
+    if isinstance(image, JpegImageFile) and image.info.get("progressive"):
+        # All coefficients, of two bytes, until the last scan. Colours have fewer where they are subsampled.
+        shares = [h * v for _, h, v, _ in image.layer]
+        return decoded + 2 * pixels * sum(shares) // max(shares)
+    return decoded
+
+
+def _code_points(upload: Upload, image: ImageFile) -> tuple[int, int] | None:
+    """Primaries and transfer (H.273), where the file says them."""
+    if image.format == "PNG":
+        position = upload.file.tell()
+        try:
+            upload.file.seek(0)
+            return code_points_of_png(upload.file)
+        finally:
+            upload.file.seek(position)
+    if image.format not in ("AVIF", "HEIF"):
+        return None
+    # Pillow does not tell those of an AVIF; libheif reads them from the boxes that both formats share.
+    info = image.info if image.format == "HEIF" else open_heif(upload.file, convert_hdr_to_8bit=True).info
+    said = info.get("nclx_profile")
+    return (int(said["color_primaries"]), int(said["transfer_characteristics"])) if said else None
+
+
+def _normalised(image: ImageFile, side: int, code_points: tuple[int, int] | None) -> Image.Image:
+    key = transparency_of(image)
+    colours = colours_of(image, code_points, _COLOUR_MODES.get(image.mode, "RGB"))
     image.load()
-    small = _flattened(image, max(1, max(image.size) // side))
+    small = _flattened(image, colours, key, max(1, max(image.size) // side))
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if len(image.info.get("exif", b"")) <= MAX_EXIF_BYTES:
-        small.info = image.info
-        small = ImageOps.exif_transpose(small)
-    return small
+    small.info = image.info
+    return ImageOps.exif_transpose(small)
 
 
-def _flattened(image: Image.Image, factor: int) -> Image.Image:
-    """RGB of 8 bits on white, each side divided by the factor.
+_COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "L", "CMYK": "CMYK"}
+
+
+def _flattened(image: Image.Image, colours: Colours, key: Key, factor: int) -> Image.Image:
+    """sRGB of 8 bits on white, each side divided by the factor.
 
     In strips: a second whole picture of the upload's size, let alone a third, would cost too much memory.
     """
@@ -121,23 +177,21 @@ def _flattened(image: Image.Image, factor: int) -> Image.Image:
     rows = factor * max(1, _STRIP_PIXELS // (image.width * factor))
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        flat.paste(_without_alpha(_with_8_bits(strip)).reduce(factor), (0, top // factor))
+        # What is transparent becomes white, as a page would show it.
+        colour, alpha = colours.applied(_opaque(strip)), alpha_of(strip, key)
+        if alpha is not None:
+            colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)
+        flat.paste(colour.reduce(factor), (0, top // factor))
     return flat
 
 
-def _with_8_bits(image: Image.Image) -> Image.Image:
-    """Pillow would clip 16 bits at white instead of scaling them."""
-    if not image.mode.startswith("I"):
+def _opaque(image: Image.Image) -> Image.Image:
+    """L, RGB or CMYK of 8 bits, whatever lies on it of transparency. Pillow would clip 16 bits at white."""
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode == "CMYK":
         return image
-    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent becomes white, as a page would show it."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert(_COLOUR_MODES.get(image.mode, "RGB"))
 
 
 def _encode(image: Image.Image) -> bytes:
