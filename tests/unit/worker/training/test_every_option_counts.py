@@ -19,8 +19,8 @@ from app.domain.seeds import MAX_SEED
 from app.domain.strategies import STRATEGIES, ReplayStart, StrategyOptions
 from app.domain.training import LrScheduler, TrainingOptions, TrainingOverrides
 from tests.tiny_pipelines import tiny_base
-from tests.unit.adapters.oracle import random_adapter
-from tests.unit.training.helpers import ATTENTION, Listener, a_task, file_of
+from tests.unit.worker.adapters.oracle import random_adapter
+from tests.unit.worker.training.helpers import ATTENTION, Listener, a_task, file_of
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.strategy_state import state_to_bytes
 from worker.generation.sampling import GenerationRequest, generate
