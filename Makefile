@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit integration acceptance chaos-short chaos histories fuzz audit pretrain clean
+.PHONY: demo test fast check unit integration acceptance chaos-short chaos histories fuzz audit pretrain clean
 
 demo: .venv/installed
 	$(BIN)/python -m demo
@@ -20,6 +20,10 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# Unit tests that start no service and train nothing: under a minute on two quiet cores.
+fast: .venv/installed
+	$(PYTEST) -m "not slow" tests/unit
 
 unit integration acceptance: .venv/installed
 	$(PYTEST) tests/$@

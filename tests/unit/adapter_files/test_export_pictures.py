@@ -22,6 +22,8 @@ from worker.adapters.factors import to_bytes
 from worker.models.projections import adapted_projections, projection_shape
 from worker.strategies.replay import replay
 
+pytestmark = pytest.mark.slow
+
 Picture = NDArray[np.float32]
 
 

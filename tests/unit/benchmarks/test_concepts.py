@@ -19,6 +19,8 @@ from recipes.icons_64.split import load_split
 from tests.unit.benchmarks.made_up import icons
 from worker.evaluation.colours import BACKGROUNDS, nearest_background
 
+pytestmark = pytest.mark.slow
+
 ALL = 40
 
 

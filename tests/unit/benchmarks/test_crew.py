@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from app.stack.waiting import becomes_true
+
+pytestmark = pytest.mark.slow
 
 # Spawns a process as a crew does, has it do something, and then works on for ever.
 _CREW = """

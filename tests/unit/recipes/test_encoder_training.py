@@ -29,6 +29,8 @@ from tests.unit.recipes.tiny_icons import NAMES, SETS, write_tiny_icons
 from worker.evaluation.encoders.icons import Head, load_icons
 from worker.evaluation.encoders.prototypes import load_prototypes
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -16,6 +16,8 @@ from worker.models.base import Base
 from worker.strategies.replay import replay
 from worker.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 TRAINING = OPTIONS.model_copy(update={"steps": 1, "batch_size": 1})
 # What strategies measure or draw beside their steps, as little of it as there may be.
 BRIEFLY: dict[str, dict[str, int]] = {

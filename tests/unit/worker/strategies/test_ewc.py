@@ -28,6 +28,8 @@ from worker.training.lesson import Lesson
 from worker.training.loop import train
 from worker.training.task import Trained
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {"linear": (5, 6), "conv": (3, 18)}
 ADAPTER = random_adapter(SHAPES, 2, 1.5, seed=0)
 DRAW = np.random.default_rng(0)

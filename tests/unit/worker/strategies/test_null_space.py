@@ -32,6 +32,8 @@ from worker.training.data import encode
 from worker.training.lesson import Lesson
 from worker.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 BASES: dict[str, Base] = {"sd": tiny_base(), "sdxl": tiny_sdxl_base()}
 OLD = ("a photo of a zqb dog", "a photo of a zqc cup")
 QUICK = OPTIONS.model_copy(update={"steps": 6, "learning_rate": 0.05})

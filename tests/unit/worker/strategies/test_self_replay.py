@@ -30,6 +30,8 @@ from worker.strategies.self_replay import SelfReplay, Teachers
 from worker.training.loop import train
 from worker.training.task import Trained, TrainingTask
 
+pytestmark = pytest.mark.slow
+
 OLD_PROMPTS, NEUTRAL_PROMPTS = ("a photo of a zqb dog", "a photo of a zqc cup"), ("a photo", "a red cup")
 FEW = SelfReplayOptions(latents_per_concept=2, neutral_latents=3, sampling_steps=2, replay_batch_size=3)
 BASES: dict[str, Base] = {"sd": tiny_base(), "sdxl": tiny_sdxl_base()}

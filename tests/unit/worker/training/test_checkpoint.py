@@ -28,6 +28,8 @@ from worker.training.checkpoint import CheckpointError
 from worker.training.loop import train
 from worker.training.task import TrainingTask
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 SHORT = OPTIONS.model_copy(update={"steps": STEPS})
 SELF_REPLAY = SelfReplayOptions(latents_per_concept=2, neutral_latents=3, sampling_steps=2)

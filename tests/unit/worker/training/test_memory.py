@@ -14,6 +14,8 @@ from worker.models.sd import StableDiffusionBase
 from worker.training.loop import train
 from worker.training.task import Trained
 
+pytestmark = pytest.mark.slow
+
 BATCH = OPTIONS.model_copy(update={"batch_size": 5})
 SELF_REPLAY = SelfReplayOptions(latents_per_concept=1, neutral_latents=2, sampling_steps=2, replay_batch_size=2)
 

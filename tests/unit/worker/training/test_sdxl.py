@@ -24,6 +24,8 @@ from worker.strategies.replay import replay
 from worker.training.data import encode
 from worker.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 STRATEGIES = [MergeOptions(), NaiveOptions()]
 SAMPLING = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=3.0, resolution=64)
 

@@ -30,6 +30,8 @@ from worker.models.loading import load_base
 from worker.strategies.replay import replay
 from worker.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def with_options(**changes: float | str) -> TrainingOptions:
     return TrainingOptions.model_validate(OPTIONS.model_dump() | changes)
