@@ -1,6 +1,6 @@
 """The web front end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -31,6 +31,21 @@ from app.services.context import open_services
 from app.settings import MIB, Settings, get_settings
 from app.version import VERSION
 
+# In the order of the OpenAPI document.
+_ROUTERS = (
+    concepts,
+    lineages,
+    versions,
+    imports,
+    erasures,
+    generations,
+    evaluations,
+    deletions,
+    jobs,
+    catalog,
+    users,
+    health,
+)
 # What a form may have beside its file.
 _FORM_BYTES = MIB
 
@@ -70,30 +85,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         by_ending={"/import": settings.max_adapter_bytes + _FORM_BYTES},
     )
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", REQUEST_ID],
-            expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
-        )
+        _allow_pages_of(settings.cors_origins, app)
     app.add_middleware(FrontMiddleware)
-    for module in (
-        concepts,
-        lineages,
-        versions,
-        imports,
-        erasures,
-        generations,
-        evaluations,
-        deletions,
-        jobs,
-        catalog,
-        users,
-        health,
-    ):
+    for module in _ROUTERS:
         app.include_router(module.router)
     return app
+
+
+def _allow_pages_of(origins: Sequence[str], app: FastAPI) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", REQUEST_ID],
+        expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
+    )
 
 
 def serve() -> FastAPI:

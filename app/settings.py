@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         None, description="Where workers keep accumulated updates; `updates` in the home if it is not set."
     )
     update_cache_bytes: int = Field(8192 * MIB, ge=0, description="Of all of them together; 0: none are kept.")
+    loaded_bases_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Of base models kept loaded, least recently used first to go; not set: half the memory.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     torch_threads: int = Field(
         2, ge=1, description="Fixed, because a CPU adapter is reproducible only at the same count."

@@ -29,6 +29,7 @@ from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
 from worker.models.device import flush_denormals
 
 _ROOT = Path(__file__).parents[2]
+_ENCODER, _ENCODER_STYLE = Schedule(2_000), Schedule(1_000)
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +43,6 @@ class Plan:
     vae: Schedule
     unet: Schedule
     trial_steps: int
-    encoder: Schedule
-    encoder_style: Schedule
     device: torch.device
 
     def sheet(self) -> None:
@@ -65,8 +64,8 @@ class Plan:
             "trials": lambda: trials.run(self.work_dir, self.trial_steps, self.device),
             "export": lambda: export.export(self.work_dir, self.model),
             "sheet": self.sheet,
-            "encoder": lambda: encoder_training.train_things(self.work_dir, self.encoder, self.device),
-            "encoder-style": lambda: encoder_training.train_styles(self.work_dir, self.encoder_style, self.device),
+            "encoder": lambda: encoder_training.train_things(self.work_dir, _ENCODER, self.device),
+            "encoder-style": lambda: encoder_training.train_styles(self.work_dir, _ENCODER_STYLE, self.device),
             "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
             "encoder-report": self.encoder_report,
         }
@@ -77,7 +76,6 @@ def main(
     work_dir: Annotated[Path, typer.Option(help="Packages, rasters, checkpoints.")] = WORK_DIR,
     model: Annotated[Path, typer.Option(help="Where the pipeline goes.")] = _ROOT / "base_models" / "icons-64",
     vae_steps: int = 3_200,
-    vae_minutes: float | None = None,
     vae_start: Annotated[Path | None, typer.Option(help="A finished autoencoder to begin from.")] = None,
     unet_steps: int = 26_000,
     unet_minutes: float | None = None,
@@ -85,9 +83,6 @@ def main(
         float, typer.Option(help="Over which last part of it the rate falls.", min=0.01, max=1.0)
     ] = 0.25,
     trial_steps: Annotated[int, typer.Option(help="How long each arm of the stage trials is.")] = 100,
-    encoder_steps: int = 2_000,
-    encoder_minutes: float | None = None,
-    encoder_style_steps: int = 1_000,
 ) -> None:
     """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
     encoder: encoder, encoder-style, encoder-export, encoder-report.
@@ -103,11 +98,9 @@ def main(
         work_dir,
         model,
         vae_start=vae_start,
-        vae=_schedule(vae_steps, vae_minutes),
-        unet=_schedule(unet_steps, unet_minutes, unet_decay_share),
+        vae=Schedule(vae_steps),
+        unet=Schedule(unet_steps, unet_minutes and 60 * unet_minutes, decay_share=unet_decay_share),
         trial_steps=trial_steps,
-        encoder=_schedule(encoder_steps, encoder_minutes),
-        encoder_style=Schedule(encoder_style_steps),
         device=device,
     )
     stages = plan.stages()
@@ -126,10 +119,6 @@ def _run(stage: Callable[[], object]) -> None:
     except DivergedError as error:
         typer.echo(f"{error}. The last checkpoint is kept; lower the learning rate before going on.", err=True)
         raise typer.Exit(1) from error
-
-
-def _schedule(steps: int, minutes: float | None, decay_share: float = Schedule.decay_share) -> Schedule:
-    return Schedule(steps, None if minutes is None else 60 * minutes, decay_share=decay_share)
 
 
 if __name__ == "__main__":

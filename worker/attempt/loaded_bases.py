@@ -1,5 +1,7 @@
 """The base models that this process keeps loaded, by name."""
 
+from collections import OrderedDict
+
 from sqlalchemy import Engine
 
 from app.db.session import transaction
@@ -8,17 +10,22 @@ from app.domain.base_models import BaseModelManifest
 from app.domain.errors import NotFoundError
 from app.settings import Settings
 from worker.models.base import Base
-from worker.models.device import pick_device, pick_dtype
+from worker.models.device import memory_bytes, pick_device, pick_dtype
 from worker.models.loading import load_base
 
 
 class LoadedBases:
-    """Loads each registered base once; a source registered anew under the same name is loaded again."""
+    """Loads each registered base once, and lets go of the least recently used beyond a number of bytes.
+
+    A base whose source has changed under the same name is loaded again. The one in use always stays.
+    """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._device = pick_device(settings.device)
-        self._loaded: dict[tuple[str, str], Base] = {}
+        limit = settings.loaded_bases_bytes
+        self._limit = memory_bytes(self._device) // 2 if limit is None else limit
+        self._loaded: OrderedDict[str, tuple[str, Base]] = OrderedDict()
 
     def get(self, name: str) -> tuple[Base, BaseModelManifest]:
         """The base and its manifest.
@@ -31,7 +38,15 @@ class LoadedBases:
             row = session.get(BaseModelRow, name)
         if row is None:
             raise NotFoundError(f"The base model {name} is no longer registered.")
-        key = (name, row.source)
-        if key not in self._loaded:
-            self._loaded[key] = load_base(row.manifest.family, row.source, self._device, pick_dtype(self._device))
-        return self._loaded[key], row.manifest
+        source, _ = self._loaded.get(name, (None, None))
+        if source != row.source:
+            self._loaded.pop(name, None)
+            base = load_base(row.manifest.family, row.source, self._device, pick_dtype(self._device))
+            self._loaded[name] = (row.source, base)
+        self._loaded.move_to_end(name)
+        self._let_go()
+        return self._loaded[name][1], row.manifest
+
+    def _let_go(self) -> None:
+        while len(self._loaded) > 1 and sum(base.weight_bytes for _, base in self._loaded.values()) > self._limit:
+            self._loaded.popitem(last=False)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
-from app.db.tables import StoredObject, Version
+from app.db.tables import Lineage, StoredObject, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
@@ -31,6 +31,22 @@ class NewVersion:
     state: StoredObject | None
     provenance: AnyProvenance
 
+    def row(self, lineage: Lineage, parent_id: UUID | None, status: VersionStatus) -> Version:
+        """Its row, under the next number of the lineage, which must be locked."""
+        return Version(
+            lineage_id=lineage.id,
+            number=lineage.take_number(),
+            status=status,
+            parent_id=parent_id,
+            concept_id=self.concept_id,
+            taught=self.taught,
+            strategy=self.strategy,
+            training=self.training,
+            adapter_object_id=self.adapter.id,
+            strategy_state_object_id=None if self.state is None else self.state.id,
+            provenance=self.provenance,
+        )
+
 
 def publish(session: Session, context: JobContext, new: NewVersion, steps: int, loss: float | None) -> None:
     """Insert the version, move the head if it is still the parent, finish the job: all of it or nothing.
@@ -53,19 +69,8 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     is_next = lineage.head_version_id == job.parent_version_id
     is_trained = job.kind is JobKind.TRAIN
     waits = is_trained and is_next and lineage.evaluation.gate is not None
-    version = Version(
-        lineage_id=lineage.id,
-        number=lineage.take_number(),
-        status=VersionStatus.LIVE if is_next and not waits else VersionStatus.HELD,
-        parent_id=job.parent_version_id,
-        concept_id=new.concept_id,
-        taught=new.taught,
-        strategy=new.strategy,
-        training=new.training,
-        adapter_object_id=new.adapter.id,
-        strategy_state_object_id=None if new.state is None else new.state.id,
-        provenance=new.provenance,
-    )
+    status = VersionStatus.LIVE if is_next and not waits else VersionStatus.HELD
+    version = new.row(lineage, job.parent_version_id, status)
     session.add(version)
     session.flush()
     if version.status is VersionStatus.LIVE:

@@ -105,6 +105,10 @@ class Base(Protocol):
     def fingerprint(self) -> str:
         """The sha256 over the names and contents of the weights' and configurations' files."""
 
+    @property
+    def weight_bytes(self) -> int:
+        """The memory that its weights take, in bytes."""
+
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """One row per prompt."""
 

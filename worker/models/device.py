@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 
 from app.domain.errors import NotReadyError
@@ -37,6 +38,13 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16
     return torch.float32
+
+
+def memory_bytes(device: torch.device) -> int:
+    """All the memory of the device, in bytes; of a CPU the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
 
 
 def fix_threads(count: int) -> None:

@@ -25,6 +25,12 @@ class PipelineBase:
         weights = next(denoiser.parameters())
         self.device, self.dtype = weights.device, weights.dtype
 
+    @property
+    def weight_bytes(self) -> int:
+        """The memory that its weights take, in bytes."""
+        modules = [part for part in self.pipeline.components.values() if isinstance(part, nn.Module)]
+        return sum(weights.nbytes for module in modules for weights in (*module.parameters(), *module.buffers()))
+
     def text_inputs(self, prompts: list[str]) -> TextInputs | None:  # noqa: ARG002
         """None: in a transformer that mixes texts and pictures, every projection but the first sees both."""
         return None
