@@ -109,7 +109,7 @@ def applied(denoiser: nn.Module, update: Update) -> Iterator[AppliedUpdate]:
     Raises:
         UpdateMismatchError: a module is missing, or its weight has another shape; the base is then untouched.
     """
-    modules = {name: _adaptable(denoiser, name, delta) for name, delta in update.items()}
+    modules = {name: projection_of(denoiser, name, delta.shape) for name, delta in update.items()}
     originals = {name: module.weight for name, module in modules.items()}
     try:
         for name, module in modules.items():
@@ -120,15 +120,20 @@ def applied(denoiser: nn.Module, update: Update) -> Iterator[AppliedUpdate]:
             module.weight = originals[name]
 
 
-def _adaptable(denoiser: nn.Module, name: str, delta: Tensor) -> nn.Linear | nn.Conv2d:
+def projection_of(denoiser: nn.Module, name: str, shape: tuple[int, ...]) -> nn.Linear | nn.Conv2d:
+    """The linear or convolutional layer of that path, whose matrix must have that shape.
+
+    Raises:
+        UpdateMismatchError: there is no such layer, or its matrix has another shape.
+    """
     try:
         module = denoiser.get_submodule(name)
     except AttributeError as error:
         raise UpdateMismatchError(f"the base model has no module {name}") from error
     if not isinstance(module, nn.Linear | nn.Conv2d):
         raise UpdateMismatchError(f"{name} is neither a linear nor a convolutional layer")
-    if module.weight.flatten(1).shape != delta.shape:
-        shapes = f"{tuple(module.weight.flatten(1).shape)}, the update {tuple(delta.shape)}"
+    if module.weight.flatten(1).shape != shape:
+        shapes = f"{tuple(module.weight.flatten(1).shape)}, the update {tuple(shape)}"
         raise UpdateMismatchError(f"{name} has shape {shapes}")
     return module
 
