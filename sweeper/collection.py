@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Select, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from app.db.deletion_tables import Deletion
+from app.db.references import core, objects_named_by
 from app.db.session import transaction
 from app.db.tables import ErasureDraft, IdempotencyKey, Job, ObjectStatus, StoredObject
 from app.domain.deletions import ObjectTally
@@ -36,8 +37,8 @@ def drop_checkpoints(session: Session, *which: ColumnElement[bool]) -> None:
     """Leave to the collector what these jobs could go on from; one that somebody has locked comes another time."""
     jobs = session.scalars(select(Job.id).where(*which).with_for_update(skip_locked=True)).all()
     if jobs:
-        _bury(session, select(Job.checkpoint_object_id).where(Job.id.in_(jobs)))
-        _bury(session, select(Job.input_object_id).where(Job.id.in_(jobs)))
+        named = objects_named_by([(core(Job), Job.id.in_(jobs))])
+        session.execute(update(StoredObject).where(StoredObject.id.in_(named)).values(status=ObjectStatus.DEAD))
         forget_checkpoints(session, jobs)
 
 
@@ -133,7 +134,3 @@ def remove_strays(engine: Engine, store: ObjectStore, age_seconds: float, batch:
         store.delete(strays)
         removed += len(strays)
     return removed
-
-
-def _bury(session: Session, object_ids: Select[UUID | None]) -> None:
-    session.execute(update(StoredObject).where(StoredObject.id.in_(object_ids)).values(status=ObjectStatus.DEAD))

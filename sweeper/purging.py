@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, String, cast, delete, exists, func, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, union, update
+from sqlalchemy import Table as CoreTable
+from sqlalchemy.orm import Session
 
 from app.db.deletion_tables import Deletion
+from app.db.erasures import teaches
 from app.db.evaluation_tables import Evaluation, EvaluationFile, EvaluationMemo
 from app.db.histories import hand_over
+from app.db.references import Rows, core, objects_named_by, removed_with, works_on, works_on_it
 from app.db.tables import (
     Concept,
     ConceptImage,
     ErasureDraft,
     Generation,
-    GenerationImage,
     Job,
     Lineage,
     ObjectStatus,
@@ -29,9 +31,11 @@ from app.db.tables import (
 )
 from app.db.usage import remember_time
 from app.domain.evaluations import EvaluationFileName
-from app.domain.jobs import JobKind, JobStatus
+from app.domain.jobs import JobStatus
 
-ObjectIds = Select[UUID] | Select[UUID | None]
+Tombstone = type[User] | type[Lineage] | type[Concept] | type[Generation] | type[Evaluation]
+
+_REPORTED = (User, Concept, Lineage, Version, Generation, Evaluation, Job)
 
 
 def purge_tombstones(session: Session) -> None:
@@ -39,17 +43,13 @@ def purge_tombstones(session: Session) -> None:
 
     Whoever deleted it has canceled its jobs, so a running one ends at its next heartbeat or with its lease.
     """
-    for user_id in _gone(session, User, Job.user_id == User.id):
+    for user_id in _gone(session, User):
         _purge_user(session, user_id)
-    for lineage_id in _gone(session, Lineage, Job.lineage_id == Lineage.id):
-        _purge_lineage(session, lineage_id)
-    for concept_id in _gone(session, Concept, _params_name("concept_id", Concept.id)):
+    for concept_id in _gone(session, Concept):
         _purge_concept(session, concept_id)
-    draws_it = (Job.kind == JobKind.GENERATE) & _params_name("generation_id", Generation.id)
-    for generation_id in _gone(session, Generation, draws_it):
-        _purge_generation(session, generation_id)
-    for evaluation_id in _gone(session, Evaluation, Job.id == Evaluation.job_id):
-        _purge_evaluation(session, evaluation_id)
+    for table in (Lineage, Generation, Evaluation):
+        for thing_id in _gone(session, table):
+            _purge(session, table, thing_id)
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,8 @@ class Grave:
                 return cls(session, deletion)
         return cls(session, None)
 
-    def bury(self, object_ids: ObjectIds) -> None:
-        """Leave these objects to the collector."""
-        self.bury_where(StoredObject.id.in_(object_ids))
-
-    def bury_where(self, condition: ColumnElement[bool]) -> None:
-        """Leave those to the collector for which that holds."""
+    def bury(self, condition: ColumnElement[bool]) -> None:
+        """Leave those objects to the collector for which that holds."""
         deletion_id = None if self.deletion is None else self.deletion.id
         self.session.execute(
             update(StoredObject)
@@ -84,13 +80,15 @@ class Grave:
             .execution_options(synchronize_session=False)
         )
 
+    def bury_named_by(self, *rows: Rows) -> None:
+        """Leave to the collector what these rows name."""
+        self.bury(StoredObject.id.in_(objects_named_by(rows)))
+
     def bury_work_of(self, jobs: Select[UUID]) -> None:
         """What these jobs have kept to go on from, were given, and have put without publishing it."""
-        self.bury(select(Job.checkpoint_object_id).where(Job.id.in_(jobs)))
-        self.bury(select(Job.input_object_id).where(Job.id.in_(jobs)))
-        self.bury(select(ErasureDraft.adapter_object_id).where(ErasureDraft.job_id.in_(jobs)))
-        self.bury(select(ErasureDraft.strategy_state_object_id).where(ErasureDraft.job_id.in_(jobs)))
-        self.bury_where(StoredObject.job_id.in_(jobs) & (StoredObject.status == ObjectStatus.PENDING))
+        self.bury_named_by((core(Job), Job.id.in_(jobs)), (core(ErasureDraft), ErasureDraft.job_id.in_(jobs)))
+        self.bury(StoredObject.job_id.in_(jobs) & (StoredObject.status == ObjectStatus.PENDING))
+        forget_checkpoints(self.session, jobs)
 
     def close(self, rows: Mapping[str, int]) -> None:
         """The rows are gone, so many of each sort."""
@@ -101,59 +99,42 @@ class Grave:
             self.session.flush()
 
 
-def _gone(
-    session: Session, table: type[User | Lineage | Concept | Generation | Evaluation], works_on_it: ColumnElement[bool]
-) -> Sequence[UUID]:
+def _gone(session: Session, table: Tombstone) -> Sequence[UUID]:
     """What of a table is under a tombstone and in no running job's hands; locked."""
-    is_free = ~exists().where(Job.status == JobStatus.RUNNING, works_on_it)
+    is_free = ~exists().where(Job.status == JobStatus.RUNNING, works_on_it(table))
     return session.scalars(
         select(table.id).where(table.deleted_at.is_not(None), is_free).order_by(table.id).with_for_update()
     ).all()
 
 
-def _params_name(field: str, row_id: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    return func.jsonb_extract_path_text(Job.params, field) == cast(row_id, String)
-
-
-def _count(session: Session, table: type[Table], *conditions: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
-
-
 def _purge_user(session: Session, user_id: UUID) -> None:
     grave = Grave.of(session, user_id, user_id)
-    rows = {"users": 1, "concepts": _count(session, Concept, Concept.user_id == user_id)}
-    lineages = select(Lineage.id).where(Lineage.user_id == user_id)
-    rows |= {"lineages": _count(session, Lineage, Lineage.user_id == user_id)} | _count_within(session, lineages)
-    grave.bury_where(StoredObject.user_id == user_id)
-    grave.close(rows)
+    # By the owner, which objects name without a foreign key: nothing of theirs stays, whatever named it.
+    grave.bury(StoredObject.user_id == user_id)
+    grave.close(_count(session, (core(User), User.id == user_id)))
     session.execute(delete(User).where(User.id == user_id))
 
 
-def _purge_lineage(session: Session, lineage_id: UUID) -> None:
-    grave = Grave.of(session, lineage_id, session.scalars(_owner(Lineage, lineage_id)).one())
-    hand_over(session, [lineage_id])
-    remember_time(session, lineage_id)
-    own = select(Lineage.id).where(Lineage.id == lineage_id)
-    rows = {"lineages": 1} | _count_within(session, own)
-    grave.bury(select(Version.adapter_object_id).where(Version.lineage_id == lineage_id))
-    grave.bury(select(Version.strategy_state_object_id).where(Version.lineage_id == lineage_id))
-    grave.bury_work_of(select(Job.id).where(Job.lineage_id == lineage_id))
-    grave.bury(_pictures(select(Generation.id).where(Generation.lineage_id == lineage_id)))
-    grave.bury(_figures(select(Evaluation.id).where(Evaluation.lineage_id == lineage_id)))
-    memos = select(EvaluationMemo.object_id).join(Version, Version.id == EvaluationMemo.version_id)
-    grave.bury(memos.where(Version.lineage_id == lineage_id))
-    grave.close(rows)
-    session.execute(delete(Lineage).where(Lineage.id == lineage_id))
+def _purge(session: Session, table: type[Lineage | Generation | Evaluation], thing_id: UUID) -> None:
+    """The thing goes, with all that Postgres removes along with it, and the work of the jobs on it."""
+    grave = Grave.of(session, thing_id, _owner(session, table, thing_id))
+    if table is Lineage:
+        hand_over(session, [thing_id])
+        remember_time(session, thing_id)
+    own = (core(table), table.id == thing_id)
+    grave.bury_work_of(select(Job.id).where(works_on(table, [thing_id])))
+    grave.bury_named_by(*removed_with(own))
+    grave.close(_count(session, own))
+    session.execute(delete(table).where(table.id == thing_id))
 
 
 def _purge_concept(session: Session, concept_id: UUID) -> None:
     """A concept's images go; its row stays while a version has learned it, so that an erasure can name it."""
-    grave = Grave.of(session, concept_id, session.scalars(_owner(Concept, concept_id)).one())
-    grave.bury(select(ConceptImage.object_id).where(ConceptImage.concept_id == concept_id))
-    trains_it = (Job.kind == JobKind.TRAIN) & (Job.params["concept_id"].as_string() == str(concept_id))
-    jobs = select(Job.id).where(trains_it)
-    grave.bury_work_of(jobs)
-    forget_checkpoints(session, jobs)
+    grave = Grave.of(
+        session, concept_id, session.scalars(select(Concept.user_id).where(Concept.id == concept_id)).one()
+    )
+    grave.bury_named_by(*removed_with((core(Concept), Concept.id == concept_id)))
+    grave.bury_work_of(select(Job.id).where(teaches(concept_id)))
     _drop_sheets(session, grave, concept_id)
     _drop_isolated(session, grave, concept_id)
     session.execute(delete(ConceptImage).where(ConceptImage.concept_id == concept_id))
@@ -162,34 +143,27 @@ def _purge_concept(session: Session, concept_id: UUID) -> None:
     grave.close({"concepts": len(removed)})
 
 
-def _purge_generation(session: Session, generation_id: UUID) -> None:
-    grave = Grave.of(session, generation_id, session.scalars(_owner(Generation, generation_id)).one())
-    grave.bury(_pictures(select(Generation.id).where(Generation.id == generation_id)))
-    draws_it = Job.params["generation_id"].as_string() == str(generation_id)
-    grave.bury_work_of(select(Job.id).where(Job.kind == JobKind.GENERATE, draws_it))
-    grave.close({"generations": 1})
-    session.execute(delete(Generation).where(Generation.id == generation_id))
+def _owner(session: Session, table: type[Lineage | Concept | Generation | Evaluation], thing_id: UUID) -> UUID:
+    return session.scalars(select(table.user_id).where(table.id == thing_id)).one()
 
 
-def _purge_evaluation(session: Session, evaluation_id: UUID) -> None:
-    grave = Grave.of(session, evaluation_id, session.scalars(_owner(Evaluation, evaluation_id)).one())
-    own = select(Evaluation.id).where(Evaluation.id == evaluation_id)
-    grave.bury(_figures(own))
-    grave.close({"evaluations": 1})
-    session.execute(delete(Evaluation).where(Evaluation.id == evaluation_id))
+def _count(session: Session, rows: Rows) -> dict[str, int]:
+    """How many rows go with these, by table, of the tables that a report tells of."""
+    parts: dict[CoreTable, list[ColumnElement[bool]]] = {}
+    for table, condition in removed_with(rows):
+        parts.setdefault(table, []).append(condition)
+    counts = {}
+    for reported in _REPORTED:
+        conditions = parts.get(core(reported), [])
+        if conditions:
+            ids = union(*(select(reported.id).where(condition, *_made(reported)) for condition in conditions))
+            counts[core(reported).name] = session.scalar(select(func.count()).select_from(ids.subquery())) or 0
+    return counts
 
 
-def _owner(table: type[Lineage | Concept | Generation | Evaluation], thing_id: UUID) -> Select[UUID]:
-    return select(table.user_id).where(table.id == thing_id)
-
-
-def _count_within(session: Session, lineages: Select[UUID]) -> dict[str, int]:
-    return {
-        "versions": _count(session, Version, Version.lineage_id.in_(lineages), Version.number > 0),
-        "generations": _count(session, Generation, Generation.lineage_id.in_(lineages)),
-        "evaluations": _count(session, Evaluation, Evaluation.lineage_id.in_(lineages)),
-        "jobs": _count(session, Job, Job.lineage_id.in_(lineages)),
-    }
+def _made(table: type[Table]) -> list[ColumnElement[bool]]:
+    """Version 0 is the base itself, and nobody's doing."""
+    return [Version.number > 0] if table is Version else []
 
 
 def forget_checkpoints(session: Session, jobs: Select[UUID] | Sequence[UUID]) -> None:
@@ -207,7 +181,7 @@ def _drop_sheets(session: Session, grave: Grave, concept_id: UUID) -> None:
     shows_it = EvaluationFile.evaluation_id.in_(
         select(Evaluation.id).where(Evaluation.concept_ids.contains([concept_id]))
     ) & EvaluationFile.name.in_((EvaluationFileName.SHEET_PNG, EvaluationFileName.SHEET_SVG))
-    grave.bury(select(EvaluationFile.object_id).where(shows_it))
+    grave.bury_named_by((core(EvaluationFile), shows_it))
     session.execute(delete(EvaluationFile).where(shows_it).execution_options(synchronize_session=False))
 
 
@@ -216,13 +190,5 @@ def _drop_isolated(session: Session, grave: Grave, concept_id: UUID) -> None:
     is_isolated = EvaluationMemo.key.startswith("isolated ") & EvaluationMemo.version_id.in_(
         select(Version.id).where(Version.concept_id == concept_id)
     )
-    grave.bury(select(EvaluationMemo.object_id).where(is_isolated))
+    grave.bury_named_by((core(EvaluationMemo), is_isolated))
     session.execute(delete(EvaluationMemo).where(is_isolated).execution_options(synchronize_session=False))
-
-
-def _figures(evaluations: Select[UUID]) -> Select[UUID]:
-    return select(EvaluationFile.object_id).where(EvaluationFile.evaluation_id.in_(evaluations))
-
-
-def _pictures(generations: Select[UUID]) -> Select[UUID]:
-    return select(GenerationImage.object_id).where(GenerationImage.generation_id.in_(generations))

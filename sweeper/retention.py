@@ -7,7 +7,6 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.db.deletion_tables import Deletion
-from app.db.queries import GENERATION_OF_JOB
 from app.db.tables import Generation, Job, StoredObject
 from app.domain.deletions import DeletedKind, DeletionReason
 from app.domain.jobs import TERMINAL, JobKind, JobStatus
@@ -25,7 +24,7 @@ def expire(session: Session, settings: Settings) -> None:
 
 def _expire_generations(session: Session, days: float) -> None:
     """From the end of its job on: a picture that waited a week in the queue is as new as any other."""
-    drawn = select(GENERATION_OF_JOB).where(
+    drawn = select(Job.generation_id).where(
         Job.kind == JobKind.GENERATE, Job.status.in_(TERMINAL), _is_older(Job.finished_at, days)
     )
     old = (

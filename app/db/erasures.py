@@ -1,12 +1,12 @@
 """What erasing a concept has to know and to move: everything that shares one version 0."""
 
-from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, String, and_, cast, or_, select
+from sqlalchemy import CTE, ColumnElement, Select, and_, select
 from sqlalchemy.orm import aliased
 
-from app.db.tables import ErasedVersion, Generation, Job, Lineage, Version
+from app.db.references import works_on
+from app.db.tables import Concept, ErasedVersion, Job, Lineage, Version
 from app.domain.erasure import Member
 from app.domain.jobs import JobKind
 
@@ -29,24 +29,14 @@ def erased_tokens(lineage_id: UUID) -> Select[str | None]:
     return select(ErasedVersion.token).where(ErasedVersion.lineage_id.in_(lineages))
 
 
-def trains(concept_id: UUID) -> ColumnElement[bool]:
-    """Whether a job teaches that concept."""
-    return and_(Job.kind == JobKind.TRAIN, Job.params["concept_id"].as_string() == str(concept_id))
+def teaches(concept_id: UUID) -> ColumnElement[bool]:
+    """Whether a job needs the images of that concept; to erase it takes none."""
+    return and_(works_on(Concept, [concept_id]), Job.kind != JobKind.ERASE)
 
 
 def erases(concept_id: UUID) -> ColumnElement[bool]:
     """Whether a job erases that concept."""
-    return and_(Job.kind == JobKind.ERASE, Job.params["erased_concept_id"].as_string() == str(concept_id))
-
-
-def repeats_or_draws(version_ids: Collection[UUID]) -> ColumnElement[bool]:
-    """Whether a job trains one of these versions again, or draws with it."""
-    pictures = select(cast(Generation.id, String)).where(Generation.version_id.in_(version_ids))
-    named = [str(version_id) for version_id in version_ids]
-    return or_(
-        and_(Job.kind == JobKind.REPRODUCE, Job.params["version_id"].as_string().in_(named)),
-        and_(Job.kind == JobKind.GENERATE, Job.params["generation_id"].as_string().in_(pictures)),
-    )
+    return and_(works_on(Concept, [concept_id]), Job.kind == JobKind.ERASE)
 
 
 def member(version: Version) -> Member:

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import Select, select
 
 from app.db.evaluation_tables import Evaluation, EvaluationFile
+from app.db.jobs import new_job
 from app.db.tables import Job, Lineage, StoredObject, Version
 from app.domain.evaluations import EvaluationProtocol
-from app.domain.jobs import EvaluateParams, EvaluateResult, JobKind
+from app.domain.jobs import EvaluateParams, EvaluateResult
 
 
 def evaluations_of(user_id: UUID) -> Select[Evaluation, int, Job]:
@@ -47,15 +48,9 @@ def evaluation_of_line(
     )
 
 
-def evaluate_job(lineage: Lineage) -> tuple[Job, UUID]:
-    """An evaluate job, and the id that its evaluation is to have."""
+def evaluate_job(lineage: Lineage, version_id: UUID) -> tuple[Job, UUID]:
+    """A job that evaluates that version, and the id that its evaluation is to have."""
     evaluation_id = uuid4()
-    job = Job(
-        user_id=lineage.user_id,
-        lineage_id=lineage.id,
-        base_model=lineage.base_model,
-        kind=JobKind.EVALUATE,
-        params=EvaluateParams(evaluation_id=evaluation_id),
-        result=EvaluateResult(evaluation_id=evaluation_id),
-    )
+    params = EvaluateParams(evaluation_id=evaluation_id)
+    job = new_job(lineage, params, version_id=version_id, result=EvaluateResult(evaluation_id=evaluation_id))
     return job, evaluation_id

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, Uuid, case, func, literal, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Select, Update, case, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -21,9 +21,6 @@ from app.db.tables import (
 from app.domain.jobs import PUBLISHING_KINDS, JobStatus
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
-
-# The generation that a job draws; word for word the expression of the index `jobs_generation`.
-GENERATION_OF_JOB = literal_column("(jobs.params ->> 'generation_id')::uuid", Uuid())
 
 
 def concepts_of(user_id: UUID) -> Select[Concept]:
@@ -74,14 +71,9 @@ def generations_of(user_id: UUID) -> Select[Generation, int, Job]:
         select(Generation, Version.number, Job)
         .join(Version, Version.id == Generation.version_id)
         .join(Lineage, Lineage.id == Generation.lineage_id)
-        .join(Job, Generation.id == GENERATION_OF_JOB)
+        .join(Job, Job.generation_id == Generation.id)
         .where(Generation.user_id == user_id, Generation.deleted_at.is_(None), Lineage.deleted_at.is_(None))
     )
-
-
-def draws(generation_id: UUID) -> ColumnElement[bool]:
-    """Whether a job draws this generation."""
-    return literal(generation_id, Uuid()) == GENERATION_OF_JOB
 
 
 def generation_images(generation_ids: Sequence[UUID]) -> Select[GenerationImage, StoredObject]:

@@ -230,6 +230,9 @@ class GenerationImage(Table):
     object_id: Mapped[UUID] = mapped_column(ForeignKey("objects.id"), index=True)
 
 
+STANDS_ON = {"stands_on": True}
+"""Marks a foreign key of a job to what it stands on at this attempt; without it the next attempt stands elsewhere."""
+
 _UNFINISHED = text("status IN ('queued', 'running')")
 
 
@@ -247,7 +250,10 @@ class Job(Identified, Table):
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
         Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),
         Index("jobs_input", "input_object_id", postgresql_where=text("input_object_id IS NOT NULL")),
-        Index("jobs_generation", text("((params ->> 'generation_id')::uuid)")),
+        *(
+            Index(f"jobs_{name}", name, postgresql_where=text(f"{name} IS NOT NULL"))
+            for name in ("concept_id", "version_id", "generation_id", "evaluation_id")
+        ),
         Index("jobs_turns", "user_id", "started_at"),
         Index("jobs_queued_of_user", "user_id", "seq", postgresql_where=text("status = 'queued'")),
         Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
@@ -261,6 +267,24 @@ class Job(Identified, Table):
     params: Mapped[JobParams] = mapped_column(Json(TypeAdapter[JobParams](JobParams)))
     status: Mapped[JobStatus] = mapped_column(default=JobStatus.QUEUED)
     input_object_id: Mapped[UUID | None] = mapped_column(ForeignKey("objects.id"), default=None)
+
+    # What it works on, as `params` names it: `app.db.references` finds by these keys what hangs on a row.
+    concept_id: Mapped[UUID | None] = mapped_column(ForeignKey("concepts.id", ondelete="SET NULL"), default=None)
+    version_id: Mapped[UUID | None] = mapped_column(ForeignKey("versions.id", ondelete="SET NULL"), default=None)
+    generation_id: Mapped[UUID | None] = mapped_column(ForeignKey("generations.id", ondelete="SET NULL"), default=None)
+    # An evaluation names its job too, so the job comes first and the key is checked at the commit.
+    evaluation_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey(
+            "evaluations.id",
+            ondelete="SET NULL",
+            deferrable=True,
+            initially="DEFERRED",
+            use_alter=True,
+            name="jobs_evaluation_id_fkey",
+        ),
+        default=None,
+    )
+
     result: Mapped[JobResult | None] = mapped_column(Json(TypeAdapter[JobResult](JobResult)), default=None)
     error: Mapped[JobFault | None] = mapped_column(Json(TypeAdapter[JobFault](JobFault)), default=None)
 
@@ -269,7 +293,7 @@ class Job(Identified, Table):
     worker: Mapped[str | None] = mapped_column(default=None)
     lease_expires_at: Mapped[datetime | None] = mapped_column(default=None)
     parent_version_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("versions.id", ondelete="SET NULL"), default=None, index=True
+        ForeignKey("versions.id", ondelete="SET NULL"), default=None, index=True, info=STANDS_ON
     )
     cancel_requested_at: Mapped[datetime | None] = mapped_column(default=None)
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app.domain.base import Value
 from app.domain.comparison import Difference
@@ -122,8 +122,11 @@ class ReproduceParams(Value):
 class EraseParams(Value):
     """An erase job: which concept, out of everything that shares the lineage's version 0."""
 
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
     kind: Literal[JobKind.ERASE] = JobKind.ERASE
-    erased_concept_id: UUID
+    # Stored under the name that the release before reads; it cancels whatever names a deleted concept `concept_id`.
+    concept_id: UUID = Field(alias="erased_concept_id")
     mode: EraseMode
 
 

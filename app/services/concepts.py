@@ -9,9 +9,10 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.erasures import teaches
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import concept_images, concepts_of
-from app.db.tables import Concept, ConceptImage, Job, StoredObject
+from app.db.tables import Concept, ConceptImage, StoredObject
 from app.domain.concepts import ConceptKind
 from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
@@ -158,4 +159,4 @@ async def delete_concept(session: AsyncSession, user_id: UUID, concept_id: UUID)
     if deleted is None:
         raise NotFoundError(f"There is no concept {concept_id}.")
     note_deletion(session, user_id, DeletedKind.CONCEPT, concept_id)
-    await request_cancel(session, Job.user_id == user_id, Job.params["concept_id"].as_string() == str(concept_id))
+    await request_cancel(session, teaches(concept_id))

@@ -7,12 +7,14 @@ from uuid import UUID
 from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.erasures import erases, family_lineages, family_versions, member, repeats_or_draws, trains
+from app.db.erasures import erases, family_lineages, family_versions, member, teaches
+from app.db.jobs import new_job
 from app.db.queries import UNFINISHED
+from app.db.references import works_on
 from app.db.tables import Concept, Generation, GenerationImage, Job, Lineage, Version
 from app.domain.erasure import Affected, EraseMode, affected, insist_on_refold
 from app.domain.errors import ConflictError, NotFoundError
-from app.domain.jobs import EraseParams, JobKind
+from app.domain.jobs import EraseParams
 from app.domain.lineages import Provenance
 from app.services.context import Work
 from app.services.jobs import PlacedJob
@@ -114,15 +116,8 @@ async def submit_erasure(work: Work, user_id: UUID, lineage_id: UUID, concept_id
     lineage = await session.get_one(Lineage, lineage_id)
     if await session.scalar(select(Job.id).where(Job.status.in_(UNFINISHED), erases(concept_id)).limit(1)):
         raise ConflictError(f"{plan.concept.name} is being erased already.")
-    job = Job(
-        user_id=user_id,
-        lineage_id=lineage_id,
-        base_model=lineage.base_model,
-        kind=JobKind.ERASE,
-        params=EraseParams(erased_concept_id=concept_id, mode=mode),
-        total_steps=plan.total_steps() or 1,
-    )
-    return await submit_job(work, job)
+    params = EraseParams(concept_id=concept_id, mode=mode)
+    return await submit_job(work, new_job(lineage, params, total_steps=plan.total_steps() or 1))
 
 
 async def _insist_on_images(session: AsyncSession, anew: Sequence[Version]) -> None:
@@ -159,8 +154,9 @@ def _generations(holding: Affected) -> Select[UUID]:
 
 
 def _canceled(lineages: Sequence[Lineage], holding: Affected, concept_id: UUID) -> Select[UUID]:
-    teaches_it_here = and_(Job.lineage_id.in_([lineage.id for lineage in lineages]), trains(concept_id))
-    return select(Job.id).where(Job.status.in_(UNFINISHED), or_(teaches_it_here, repeats_or_draws(holding.all())))
+    teaches_it_here = and_(Job.lineage_id.in_([lineage.id for lineage in lineages]), teaches(concept_id))
+    hangs_on_it = or_(teaches_it_here, works_on(Version, holding.all()))
+    return select(Job.id).where(Job.status.in_(UNFINISHED), hangs_on_it)
 
 
 def _elsewhere(holding: Affected, concept_id: UUID) -> Select[UUID]:

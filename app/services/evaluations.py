@@ -56,7 +56,7 @@ async def submit_evaluation(
         fault = Fault(field="version", message="it has learned no concept")
         raise InvalidInputError(f"Version {version.number} has learned nothing that could be scored.", (fault,))
     base = await session.get_one(BaseModelRow, lineage.base_model)
-    job, evaluation_id = evaluate_job(lineage)
+    job, evaluation_id = evaluate_job(lineage, version.id)
     placed = await submit_job(work, job)
     evaluation = evaluation_of_line(
         lineage, line, job.id, base.manifest.evaluation.overridden(options), isolated=isolated

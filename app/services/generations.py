@@ -8,14 +8,16 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.jobs import new_job
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import ancestry, draws, generation_images, generations_of
+from app.db.queries import ancestry, generation_images, generations_of
+from app.db.references import works_on
 from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
 from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.deletions import DeletedKind
 from app.domain.effects import NO_GUIDANCE, faults_of_drawing, insist_on_effect
 from app.domain.errors import Fault, NotFoundError, UnknownConceptError
-from app.domain.jobs import GenerateParams, GenerateResult, JobKind
+from app.domain.jobs import GenerateParams, GenerateResult
 from app.domain.seeds import MAX_SEED
 from app.services.context import Work
 from app.services.deletions import note_deletion
@@ -93,12 +95,10 @@ def _resolve_negative(prompt: str, taught: tuple[TaughtConcept, ...]) -> str:
 
 
 async def _queue(work: Work, lineage: Lineage, generation: Generation) -> PlacedJob:
-    job = Job(
-        user_id=generation.user_id,
-        lineage_id=lineage.id,
-        base_model=lineage.base_model,
-        kind=JobKind.GENERATE,
-        params=GenerateParams(generation_id=generation.id),
+    job = new_job(
+        lineage,
+        GenerateParams(generation_id=generation.id),
+        version_id=generation.version_id,
         result=GenerateResult(generation_id=generation.id),
         total_steps=generation.num_images * generation.steps,
     )
@@ -161,4 +161,4 @@ async def delete_generation(session: AsyncSession, user_id: UUID, generation_id:
     if deleted is None:  # Somebody else was faster.
         raise NotFoundError(f"There is no generation {generation_id}.")
     note_deletion(session, user_id, DeletedKind.GENERATION, generation_id)
-    await request_cancel(session, draws(generation_id))
+    await request_cancel(session, works_on(Generation, [generation_id]))

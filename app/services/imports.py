@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.adapter_files.header import read_header
 from app.adapter_files.names import read_lora
+from app.db.jobs import new_job
 from app.db.queries import unfinished_publishing
-from app.db.tables import Job, Lineage, Version
+from app.db.tables import Lineage, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError
-from app.domain.jobs import ImportParams, JobKind
+from app.domain.jobs import ImportParams
 from app.domain.quotas import Quota
 from app.services.context import Work
 from app.services.images import Upload
@@ -64,16 +65,7 @@ async def submit_import(work: Work, user_id: UUID, lineage_id: UUID, new: NewImp
         lineage = (await lock_lineage(work.session, user_id, lineage_id))[0]
         await _insist_on_empty(work.session, lineage)
         await make_live(work.session, [row])
-        job = Job(
-            user_id=user_id,
-            lineage_id=lineage.id,
-            base_model=lineage.base_model,
-            kind=JobKind.IMPORT,
-            params=params,
-            input_object_id=row.id,
-            total_steps=1,
-        )
-        return await submit_job(work, job)
+        return await submit_job(work, new_job(lineage, params, input_object_id=row.id, total_steps=1))
 
 
 async def _insist_on_empty(session: AsyncSession, lineage: Lineage) -> None:

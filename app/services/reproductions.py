@@ -4,9 +4,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from app.db.tables import Concept, Job, Version
+from app.db.jobs import new_job
+from app.db.tables import Concept, Version
 from app.domain.errors import ConflictError
-from app.domain.jobs import JobKind, ReproduceParams
+from app.domain.jobs import ReproduceParams
 from app.domain.lineages import Provenance
 from app.services.context import Work
 from app.services.jobs import PlacedJob
@@ -33,15 +34,8 @@ async def submit_reproduction(work: Work, user_id: UUID, lineage_id: UUID, numbe
     query = select(Concept.id).where(Concept.id == concept_id, Concept.deleted_at.is_(None)).with_for_update(read=True)
     if concept_id is None or await session.scalar(query) is None:
         raise ConflictError("The images that this version was trained on are deleted; it cannot be trained again.")
-    job = Job(
-        user_id=user_id,
-        lineage_id=lineage.id,
-        base_model=lineage.base_model,
-        kind=JobKind.REPRODUCE,
-        params=ReproduceParams(version_id=version.id, concept_id=concept_id),
-        total_steps=provenance.training.steps,
-    )
-    return await submit_job(work, job)
+    params = ReproduceParams(version_id=version.id, concept_id=concept_id)
+    return await submit_job(work, new_job(lineage, params, total_steps=provenance.training.steps))
 
 
 def _trained(version: Version) -> tuple[UUID | None, Provenance]:

@@ -7,12 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.erasures import erased_tokens
 from app.db.histories import in_history
+from app.db.jobs import new_job
 from app.db.queries import concepts_of, unfinished_publishing
-from app.db.tables import BaseModelRow, Concept, Job, Lineage, Version
+from app.db.tables import BaseModelRow, Concept, Lineage, Version
 from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
-from app.domain.jobs import ImportParams, JobKind, TrainParams
+from app.domain.jobs import ImportParams, TrainParams
 from app.domain.strategies import StrategyOptions
 from app.domain.strategies_by_kind import strategy_for
 from app.domain.training import TrainingOptions, TrainingOverrides
@@ -45,15 +46,7 @@ async def submit_training(
     token = await _next_token(session, lineage)
     taught = TaughtConcept(name=concept.name, kind=concept.kind, class_noun=concept.class_noun, token=token)
     params = TrainParams(concept_id=concept.id, taught=taught, strategy=strategy, training=training)
-    job = Job(
-        user_id=user_id,
-        lineage_id=lineage.id,
-        base_model=lineage.base_model,
-        kind=JobKind.TRAIN,
-        params=params,
-        total_steps=training.steps,
-    )
-    return await submit_job(work, job)
+    return await submit_job(work, new_job(lineage, params, total_steps=training.steps))
 
 
 async def _lock_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> Concept:

@@ -24,7 +24,7 @@ def ask_for_evaluation(session: Session, job: Job, lineage: Lineage, version: Ve
     if waits:
         evaluation = evaluation_of_line(lineage, line, job.id, protocol)
     else:
-        own_job, evaluation_id = evaluate_job(lineage)
+        own_job, evaluation_id = evaluate_job(lineage, version.id)
         session.add(own_job)
         session.flush()
         evaluation = evaluation_of_line(lineage, line, own_job.id, protocol)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, Engine, func, select, union_all
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from app.db.references import all_named_objects
 from app.db.session import transaction
-from app.db.tables import ObjectStatus, StoredObject, Table
+from app.db.tables import ObjectStatus, StoredObject
 from app.domain.errors import ObjectLostError
 from app.services.integrity.violations import Rule, Violation
 from app.storage import ObjectStore
@@ -30,7 +31,7 @@ class ObjectRows:
         is_orphan = (StoredObject.status != ObjectStatus.LIVE) & (StoredObject.created_at <= born_before)
         return cls(
             rows=tuple(session.scalars(select(StoredObject))),
-            named=frozenset(session.scalars(_named())),
+            named=frozenset(session.scalars(all_named_objects())),
             orphans=tuple(session.scalars(select(StoredObject).where(is_orphan))),
         )
 
@@ -91,17 +92,6 @@ def _is_still_live(engine: Engine, object_id: UUID) -> bool:
     with transaction(engine) as session:
         row = session.get(StoredObject, object_id)
         return row is not None and row.status is ObjectStatus.LIVE
-
-
-def _named() -> CompoundSelect[UUID]:
-    """The objects that any other table names: every foreign key counts, so that a new table needs no mention here."""
-    names = [
-        select(foreign.parent).where(foreign.parent.is_not(None))
-        for table in Table.metadata.sorted_tables
-        for foreign in table.foreign_keys
-        if foreign.column.table is StoredObject.__table__
-    ]
-    return union_all(*names)
 
 
 def _subject(row: StoredObject) -> str:

@@ -1,15 +1,30 @@
 """Migrations on tables that hold rows: what an operator's database goes through at an upgrade."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Engine, MetaData, Table, create_engine, insert, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    cast,
+    create_engine,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from app.db import tables
 from app.db.migrate import alembic_config, downgrade, upgrade
@@ -78,6 +93,68 @@ def test_lineages_count_on_from_the_versions_that_they_have(database_url: str) -
         counters = connection.execute(text("SELECT id, next_number FROM lineages")).all()
     assert sorted((row.id == with_versions, row.next_number) for row in counters) == [(False, 1), (True, 4)]
     engine.dispose()
+
+
+KEYS = ("concept_id", "version_id", "generation_id", "evaluation_id")
+
+
+def test_jobs_get_the_keys_that_their_parameters_name(database_url: str) -> None:
+    """Those that are there at the migration, and those that the release before this one adds afterwards."""
+    upgrade(database_url, "0010")
+    engine = make_engine(database_url)
+    _fill(engine)
+    engine.dispose()  # Its connection fires no triggers.
+    ids = {name: _first_id(engine, f"{name.removesuffix('_id')}s") for name in KEYS}
+    with engine.begin() as connection:
+        for table in ("generations", "evaluations"):
+            connection.execute(update(_reflect(engine).tables[table]).values(version_id=ids["version_id"]))
+    cases: list[tuple[dict[str, UUID], set[str]]] = [
+        ({"concept_id": ids["concept_id"]}, {"concept_id"}),
+        ({"erased_concept_id": ids["concept_id"]}, {"concept_id"}),
+        ({"concept_id": ids["concept_id"], "version_id": ids["version_id"]}, {"concept_id", "version_id"}),
+        ({"generation_id": ids["generation_id"]}, {"generation_id", "version_id"}),
+        ({}, set()),
+        # What they named has been purged.
+        ({"concept_id": uuid4(), "version_id": uuid4()}, set()),
+        ({"generation_id": uuid4()}, set()),
+    ]
+    before = [(_add_job(engine, params), keys) for params, keys in cases]
+    before.append((_add_job(engine, {"evaluation_id": ids["evaluation_id"]}), {"evaluation_id", "version_id"}))
+    upgrade(database_url)
+    after = [(_add_job(engine, params), keys) for params, keys in cases]
+    # The row of an evaluation comes after its job: the trigger cannot know its version.
+    after.append((_add_job(engine, {"evaluation_id": ids["evaluation_id"]}), {"evaluation_id"}))
+    for job_id, keys in before + after:
+        with engine.connect() as connection:
+            row = connection.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job_id}).one()._mapping
+        assert {name: row[name] for name in KEYS} == {name: ids[name] if name in keys else None for name in KEYS}
+    engine.dispose()
+
+
+def _first_id(engine: Engine, table: str) -> UUID:
+    ids = _reflect(engine).tables[table].columns["id"]
+    with engine.connect() as connection:
+        return UUID(str(connection.scalar(select(func.min(cast(ids, String))))))
+
+
+def _add_job(engine: Engine, params: dict[str, UUID]) -> UUID:
+    """A job as release 0010 writes it: only its parameters say what it works on."""
+    job_id = uuid4()
+    row = {
+        "id": job_id,
+        "user_id": _first_id(engine, "users"),
+        "lineage_id": _first_id(engine, "lineages"),
+        "params": json.dumps({name: str(value) for name, value in params.items()}),
+    }
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO jobs (id, user_id, lineage_id, params, kind, base_model, status, attempt, failures, step,"
+                " total_steps) VALUES (:id, :user_id, :lineage_id, :params, 'train', 'tiny', 'queued', 0, 0, 0, 0)"
+            ),
+            row,
+        )
+    return job_id
 
 
 def _reflect(engine: Engine) -> MetaData:

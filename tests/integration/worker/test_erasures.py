@@ -267,13 +267,13 @@ def test_a_training_on_top_of_the_concept_stops_at_its_checkpoint_which_is_not_k
 
 
 def test_what_works_on_versions_that_go_ends_with_them(world: World) -> None:
-    """Jobs that draw with them or train them again, and what another erasure has trained in their place."""
+    """Jobs that draw with them, score them or train them again, and what another erasure has trained in their place."""
     tree = Tree.grow(world, MergeOptions())
     cup = world.version(tree.trunk, 3)
     assert isinstance(cup.provenance, Provenance)
     erase = world.erase(tree.trunk, tree.vase, EraseMode.REFOLD)
     again, drawn = world.reproduce(tree.trunk, 3), world.generate(tree.branch, 3)
-    kept = world.generate(tree.trunk, 1)
+    scored, kept = world.evaluate(tree.trunk, 3), world.generate(tree.trunk, 1)
     other = world.erase(tree.branch, world.version(tree.trunk, 1).concept_id or tree.vase, EraseMode.RETRAIN)
     draft, checkpoint = (describe_object(world.user_id, "adapters", data, "a/b") for data in (b"draft", b"checkpoint"))
     with transaction(world.engine) as session:
@@ -285,11 +285,11 @@ def test_what_works_on_versions_that_go_ends_with_them(world: World) -> None:
             ErasureDraft(job_id=other, version_id=cup.id, adapter_object_id=draft.id, provenance=cup.provenance)
         )
         session.get_one(Job, other).checkpoint_object_id = checkpoint.id
-        session.execute(update(Job).where(Job.id.in_([again, drawn, kept, other])).values(not_before=_TOMORROW))
+        session.execute(update(Job).where(Job.id.in_([again, drawn, scored, kept, other])).values(not_before=_TOMORROW))
     assert world.runner().run_one(KINDS)
     assert world.job(erase).status is JobStatus.SUCCEEDED
-    statuses = [world.job(job_id).status for job_id in (again, drawn, kept, other)]
-    assert statuses == [JobStatus.CANCELED, JobStatus.CANCELED, JobStatus.QUEUED, JobStatus.QUEUED]
+    statuses = [world.job(job_id).status for job_id in (again, drawn, scored, kept, other)]
+    assert statuses == [JobStatus.CANCELED] * 3 + [JobStatus.QUEUED] * 2
     assert [world.row(row.id).status for row in (draft, checkpoint)] == [ObjectStatus.DEAD, ObjectStatus.DEAD]
     sweep(world)
     assert world.objects(ObjectStatus.DEAD) == 0

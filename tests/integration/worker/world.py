@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.db.evaluation_queries import evaluate_job, evaluation_of_line
 from app.db.evaluation_tables import Evaluation
 from app.db.histories import in_history
+from app.db.jobs import new_job
 from app.db.session import make_engine, transaction
 from app.db.tables import (
     BaseModelRow,
@@ -181,7 +182,7 @@ class World:
             taught = TaughtConcept(name=name, kind=ConceptKind.OBJECT, class_noun="toy", token=token)
             strategy = strategy_for(taught.kind, lineage.strategy)
             params = TrainParams(concept_id=concept_id, taught=taught, strategy=strategy, training=training)
-            return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
+            return self._add_job(session, lineage_id, params)
 
     def generate(self, lineage_id: UUID, number: int, prompt: str = "a photo of a toy") -> UUID:
         """A queued generate job of two pictures from that version; its generation has the job's result."""
@@ -202,7 +203,7 @@ class World:
             session.flush()
             params = GenerateParams(generation_id=generation.id)
             result = GenerateResult(generation_id=generation.id)
-            return self._add_job(session, lineage_id, JobKind.GENERATE, params, result)
+            return self._add_job(session, lineage_id, params, result, generation.version_id)
 
     def reproduce(self, lineage_id: UUID, number: int) -> UUID:
         """A queued job that trains a version again."""
@@ -210,18 +211,18 @@ class World:
         assert version.concept_id is not None
         params = ReproduceParams(version_id=version.id, concept_id=version.concept_id)
         with transaction(self.engine) as session:
-            return self._add_job(session, lineage_id, JobKind.REPRODUCE, params, None)
+            return self._add_job(session, lineage_id, params)
 
     def submit(self, lineage_id: UUID, params: JobParams) -> UUID:
         """A queued train job just like another one."""
         with transaction(self.engine) as session:
-            return self._add_job(session, lineage_id, JobKind.TRAIN, params, None)
+            return self._add_job(session, lineage_id, params)
 
     def erase(self, lineage_id: UUID, concept_id: UUID, mode: EraseMode) -> UUID:
         """A queued job that erases a concept."""
-        params = EraseParams(erased_concept_id=concept_id, mode=mode)
+        params = EraseParams(concept_id=concept_id, mode=mode)
         with transaction(self.engine) as session:
-            return self._add_job(session, lineage_id, JobKind.ERASE, params, None)
+            return self._add_job(session, lineage_id, params)
 
     def import_file(self, lineage_id: UUID, data: bytes, taught: TaughtConcept | None = None) -> UUID:
         """A queued import job for that file."""
@@ -234,7 +235,7 @@ class World:
         with transaction(self.engine) as session:
             session.add(row)
             session.flush()
-            job_id = self._add_job(session, lineage_id, JobKind.IMPORT, params, None)
+            job_id = self._add_job(session, lineage_id, params)
             session.get_one(Job, job_id).input_object_id = row.id
             return job_id
 
@@ -243,7 +244,7 @@ class World:
         with transaction(self.engine) as session:
             lineage = session.get_one(Lineage, lineage_id)
             line = ancestry(session, self.version(lineage_id, number).id)
-            job, evaluation_id = evaluate_job(lineage)
+            job, evaluation_id = evaluate_job(lineage, line[-1].id)
             session.add(job)
             session.flush()
             protocol = self.base_model.evaluation
@@ -261,19 +262,12 @@ class World:
         self,
         session: Session,
         lineage_id: UUID,
-        kind: JobKind,
         params: JobParams,
-        result: GenerateResult | None,
+        result: GenerateResult | None = None,
+        version_id: UUID | None = None,
     ) -> UUID:
-        job = Job(
-            user_id=self.user_id,
-            lineage_id=lineage_id,
-            base_model=self.base_model.name,
-            kind=kind,
-            params=params,
-            result=result,
-            total_steps=TRAINING.steps,
-        )
+        lineage = session.get_one(Lineage, lineage_id)
+        job = new_job(lineage, params, version_id=version_id, result=result, total_steps=TRAINING.steps)
         session.add(job)
         session.flush()
         return job.id

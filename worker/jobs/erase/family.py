@@ -7,15 +7,13 @@ from uuid import UUID
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.erasures import family_lineages, family_versions, member, repeats_or_draws, trains
-from app.db.evaluation_tables import Evaluation, EvaluationFile, EvaluationMemo
+from app.db.erasures import family_lineages, family_versions, member, teaches
 from app.db.queries import UNFINISHED, canceled
+from app.db.references import core, objects_named_by, removed_with, works_on
 from app.db.tables import (
     Concept,
     ErasedVersion,
     ErasureDraft,
-    Generation,
-    GenerationImage,
     Job,
     Lineage,
     ObjectStatus,
@@ -47,7 +45,7 @@ def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
     """
     versions = session.scalars(family_versions(lineage_id)).all()
     lineages = session.scalars(family_lineages(lineage_id)).all()
-    holding = affected([member(version) for version in versions], params.erased_concept_id)
+    holding = affected([member(version) for version in versions], params.concept_id)
     if params.mode is EraseMode.REFOLD:
         anew = frozenset(holding.anew)
         insist_on_refold([(version.number, version.strategy) for version in versions if version.id in anew])
@@ -67,7 +65,7 @@ def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | No
     ids = [lineage.id for lineage in before.lineages]
     # Not a full lock: rows that only name a lineage, such as a new generation, need not wait.
     session.execute(select(Lineage.id).where(Lineage.id.in_(ids)).order_by(Lineage.id).with_for_update(key_share=True))
-    session.execute(select(Concept.id).where(Concept.id == params.erased_concept_id).with_for_update(key_share=True))
+    session.execute(select(Concept.id).where(Concept.id == params.concept_id).with_for_update(key_share=True))
     unfinished = select(Job.id).where(Job.lineage_id.in_(ids), Job.status.in_(UNFINISHED))
     session.execute(unfinished.order_by(Job.id).with_for_update())
     session.execute(
@@ -89,7 +87,7 @@ def replace_versions(session: Session, job: Job, params: EraseParams, family: Fa
     """
     made = _make(session, params, family, drafts)
     _move(session, family, made)
-    _cancel(session, family, params.erased_concept_id)
+    _cancel(session, family, params.concept_id)
     _bury(session, family, params)
     _bury_checkpoints(session, family, job)
     _bury_drafts(session, family, job, [draft for old, draft in drafts.items() if old in made])
@@ -98,7 +96,7 @@ def replace_versions(session: Session, job: Job, params: EraseParams, family: Fa
         lineage_id=job.lineage_id,
         mode=params.mode,
         residual=params.mode is EraseMode.REFOLD and bool(made),
-        concept_deleted=_delete_concept(session, params.erased_concept_id),
+        concept_deleted=_delete_concept(session, params.concept_id),
         versions=tuple(
             Replacement(
                 lineage_id=family.versions[old].lineage_id,
@@ -177,19 +175,15 @@ def _shown(family: Family, lineage: Lineage) -> list[Version]:
 def _cancel(session: Session, family: Family, concept_id: UUID) -> None:
     """What would teach the concept again here, and what works on versions that are gone."""
     lineages = [lineage.id for lineage in family.lineages]
-    session.execute(canceled(Job.lineage_id.in_(lineages), trains(concept_id)))
-    session.execute(canceled(repeats_or_draws(family.affected.all())))
+    session.execute(canceled(Job.lineage_id.in_(lineages), teaches(concept_id)))
+    session.execute(canceled(works_on(Version, family.affected.all())))
 
 
 def _bury(session: Session, family: Family, params: EraseParams) -> None:
     """Leave to the collector what was made of the old versions and is not used by the new ones."""
     old = family.affected.all()
-    pictures = select(GenerationImage.object_id).join(Generation, Generation.id == GenerationImage.generation_id)
-    _make_dead(session, session.scalars(pictures.where(Generation.version_id.in_(old))).all())
-    memos = select(EvaluationMemo.object_id).where(EvaluationMemo.version_id.in_(old))
-    figures = select(EvaluationFile.object_id).join(Evaluation, Evaluation.id == EvaluationFile.evaluation_id)
-    for evaluated in (memos, figures.where(Evaluation.version_id.in_(old))):
-        _make_dead(session, session.scalars(evaluated).all())
+    _, *made_of_them = removed_with((core(Version), Version.id.in_(old)))
+    _make_dead(session, session.scalars(objects_named_by(made_of_them)).all())
     unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
     _make_dead(session, [o for version_id in unused for o in _objects(family.versions[version_id])])
 
@@ -240,7 +234,7 @@ def _make_dead(session: Session, object_ids: Collection[UUID]) -> None:
 def _delete_concept(session: Session, concept_id: UUID) -> bool:
     """Hide the concept, for the sweeper to purge, unless a lineage of another origin has learned it, or is about to."""
     is_held = exists().where(Version.concept_id == concept_id)
-    is_asked_for = exists().where(Job.status.in_(UNFINISHED), trains(concept_id), Job.cancel_requested_at.is_(None))
+    is_asked_for = exists().where(Job.status.in_(UNFINISHED), teaches(concept_id), Job.cancel_requested_at.is_(None))
     deleted = session.scalar(
         update(Concept)
         .where(Concept.id == concept_id, ~is_held, ~is_asked_for)
