@@ -99,7 +99,7 @@ def admin_key(home: Home = None) -> None:
 def check(home: Home = None) -> None:
     """Check that database and bucket keep what is promised of them; reads all of it, and changes nothing."""
     from app.db.session import make_engine
-    from app.services.integrity.check import check as find_violations
+    from app.integrity.check import check as find_violations
     from app.storage import ObjectStore
 
     settings = resolve(_settings(home))

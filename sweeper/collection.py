@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Engine, delete, exists, func, select, upda
 from sqlalchemy.orm import Session
 
 from app.db.deletion_tables import Deletion
+from app.db.objects import buried
 from app.db.references import core, objects_named_by
 from app.db.session import transaction
 from app.db.tables import ErasureDraft, IdempotencyKey, Job, ObjectStatus, StoredObject
@@ -38,7 +39,7 @@ def drop_checkpoints(session: Session, *which: ColumnElement[bool]) -> None:
     jobs = session.scalars(select(Job.id).where(*which).with_for_update(skip_locked=True)).all()
     if jobs:
         named = objects_named_by([(core(Job), Job.id.in_(jobs))])
-        session.execute(update(StoredObject).where(StoredObject.id.in_(named)).values(status=ObjectStatus.DEAD))
+        session.execute(buried(StoredObject.id.in_(named)))
         forget_checkpoints(session, jobs)
 
 
@@ -46,7 +47,7 @@ def _drop_unpublished(session: Session) -> None:
     """What jobs put and did not publish: what a job makes is published before it has ended, or never."""
     ended = StoredObject.job_id.in_(select(Job.id).where(Job.status.in_(TERMINAL)))
     unpublished = (StoredObject.status == ObjectStatus.PENDING) & ended
-    session.execute(update(StoredObject).where(unpublished).values(status=ObjectStatus.DEAD))
+    session.execute(buried(unpublished))
 
 
 def _drop_finished_drafts(session: Session) -> None:
@@ -60,7 +61,7 @@ def _drop_finished_drafts(session: Session) -> None:
         .execution_options(synchronize_session=False)
     ).all()
     dead = StoredObject.id.in_([object_id for draft in drafts for object_id in draft if object_id is not None])
-    session.execute(update(StoredObject).where(dead).values(status=ObjectStatus.DEAD))
+    session.execute(buried(dead))
 
 
 def drop_old_idempotency_keys(session: Session) -> None:
@@ -79,7 +80,7 @@ def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float, batc
         old = StoredObject.created_at < func.clock_timestamp() - timedelta(seconds=pending_age_seconds)
         pending = (StoredObject.status == ObjectStatus.PENDING) & old
         # From here on nobody can publish them.
-        session.execute(update(StoredObject).where(pending).values(status=ObjectStatus.DEAD))
+        session.execute(buried(pending))
     collected = 0
     while dead := _dead(engine, batch):
         store.delete([key for _, key in dead])

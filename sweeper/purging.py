@@ -130,9 +130,7 @@ def _purge(session: Session, table: type[Lineage | Generation | Evaluation], thi
 
 def _purge_concept(session: Session, concept_id: UUID) -> None:
     """A concept's images go; its row stays while a version has learned it, so that an erasure can name it."""
-    grave = Grave.of(
-        session, concept_id, session.scalars(select(Concept.user_id).where(Concept.id == concept_id)).one()
-    )
+    grave = Grave.of(session, concept_id, _owner(session, Concept, concept_id))
     grave.bury_named_by(*removed_with((core(Concept), Concept.id == concept_id)))
     grave.bury_work_of(select(Job.id).where(teaches(concept_id)))
     _drop_sheets(session, grave, concept_id)

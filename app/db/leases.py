@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.db.tables import Job, Lineage
 from app.db.turns import next_job
-from app.domain.errors import DeletedError, PalimpsestError
+from app.domain.errors import PalimpsestError
 from app.domain.jobs import PUBLISHING_KINDS, JobFault, JobKind, JobStatus, Phase
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -253,16 +253,3 @@ def kinds_to_wake(session: Session, after_seconds: float) -> dict[JobKind, int]:
     for kind in kinds:
         counts[kind] = counts.get(kind, 0) + 1
     return counts
-
-
-def lock_lineage(session: Session, lineage_id: UUID) -> Lineage:
-    """The lineage, locked; taken before its jobs' rows everywhere, so that nobody deadlocks.
-
-    Raises:
-        DeletedError: it has been deleted, so nothing may be published into it.
-    """
-    query = select(Lineage).where(Lineage.id == lineage_id, Lineage.deleted_at.is_(None))
-    # Not a full lock: rows that only name the lineage, such as a new generation, need not wait.
-    if (lineage := session.scalar(query.with_for_update(key_share=True))) is None:
-        raise DeletedError("The lineage has been deleted.")
-    return lineage

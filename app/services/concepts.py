@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from anyio import to_thread
-from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +12,7 @@ from app.db.erasures import teaches
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import concept_images, concepts_of
 from app.db.tables import Concept, ConceptImage, StoredObject
+from app.db.tombstones import tombstoned
 from app.domain.concepts import ConceptKind
 from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
@@ -150,12 +150,7 @@ async def delete_concept(session: AsyncSession, user_id: UUID, concept_id: UUID)
     Raises:
         NotFoundError: the user has no such concept.
     """
-    deleted = await session.scalar(
-        update(Concept)
-        .where(Concept.id == concept_id, Concept.user_id == user_id, Concept.deleted_at.is_(None))
-        .values(deleted_at=func.clock_timestamp())
-        .returning(Concept.id)
-    )
+    deleted = await session.scalar(tombstoned(Concept, Concept.id == concept_id, Concept.user_id == user_id))
     if deleted is None:
         raise NotFoundError(f"There is no concept {concept_id}.")
     note_deletion(session, user_id, DeletedKind.CONCEPT, concept_id)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.evaluation_queries import evaluate_job, evaluation_files, evaluation_of_line, evaluations_of
 from app.db.evaluation_tables import Evaluation, EvaluationFile
+from app.db.locks import lock_user
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import UNFINISHED, ancestry
 from app.db.tables import BaseModelRow, Job, StoredObject
+from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
 from app.domain.effects import faults_of_evaluation, insist_on_effect
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
@@ -21,7 +22,6 @@ from app.services.context import Work
 from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
-from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import named_version
 
@@ -133,12 +133,7 @@ async def delete_evaluation(session: AsyncSession, user_id: UUID, evaluation_id:
     await lock_lineage(session, user_id, details.evaluation.lineage_id)
     if details.job.kind is JobKind.TRAIN and details.job.status in UNFINISHED:
         raise ConflictError(f"A promotion gate waits for it: cancel the train job {details.job.id} instead.")
-    deleted = await session.scalar(
-        update(Evaluation)
-        .where(Evaluation.id == evaluation_id, Evaluation.deleted_at.is_(None))
-        .values(deleted_at=func.clock_timestamp())
-        .returning(Evaluation.id)
-    )
+    deleted = await session.scalar(tombstoned(Evaluation, Evaluation.id == evaluation_id))
     if deleted is None:  # Somebody else was faster.
         raise NotFoundError(f"There is no evaluation {evaluation_id}.")
     note_deletion(session, user_id, DeletedKind.EVALUATION, evaluation_id)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.jobs import new_job
+from app.db.locks import lock_user
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, generation_images, generations_of
 from app.db.references import works_on
 from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
+from app.db.tombstones import tombstoned
 from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.deletions import DeletedKind
 from app.domain.effects import NO_GUIDANCE, faults_of_drawing, insist_on_effect
@@ -23,7 +24,6 @@ from app.services.context import Work
 from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
-from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import named_version
 
@@ -152,12 +152,7 @@ async def delete_generation(session: AsyncSession, user_id: UUID, generation_id:
     # Its lineage first: an erasure there may be about to remove it.
     details = await get_generation(session, user_id, generation_id)
     await lock_lineage(session, user_id, details.generation.lineage_id)
-    deleted = await session.scalar(
-        update(Generation)
-        .where(Generation.id == generation_id, Generation.deleted_at.is_(None))
-        .values(deleted_at=func.clock_timestamp())
-        .returning(Generation.id)
-    )
+    deleted = await session.scalar(tombstoned(Generation, Generation.id == generation_id))
     if deleted is None:  # Somebody else was faster.
         raise NotFoundError(f"There is no generation {generation_id}.")
     note_deletion(session, user_id, DeletedKind.GENERATION, generation_id)

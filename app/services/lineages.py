@@ -4,12 +4,14 @@ from itertools import chain
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.locks import lock_user, locked_lineages
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import lineages_of
 from app.db.tables import BaseModelRow, Job, Lineage, Version
+from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
 from app.domain.effects import faults_of_policy, faults_of_strategy, faults_of_training, insist_on_effect
 from app.domain.errors import Fault, InvalidInputError, NotFoundError
@@ -19,7 +21,6 @@ from app.domain.strategies_by_kind import FollowedOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
-from app.services.locks import lock_user
 
 HeadedLineage = Row[Lineage, int, int | None]
 """A lineage, the number of its head, and for a branch that of its fork."""
@@ -110,9 +111,7 @@ async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -
     """
     await lock_user(session, user_id)
     # Locked before it is read: a lock on the joined query would, after a wait, join the new head with old versions.
-    await session.execute(
-        select(Lineage.id).where(Lineage.id == lineage_id, Lineage.user_id == user_id).with_for_update(key_share=True)
-    )
+    await session.execute(locked_lineages(Lineage.id == lineage_id, Lineage.user_id == user_id))
     return await get_lineage(session, user_id, lineage_id)
 
 
@@ -141,12 +140,7 @@ async def delete_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID)
     Raises:
         NotFoundError: the user has no such lineage.
     """
-    deleted = await session.scalar(
-        update(Lineage)
-        .where(Lineage.id == lineage_id, Lineage.user_id == user_id, Lineage.deleted_at.is_(None))
-        .values(deleted_at=func.clock_timestamp())
-        .returning(Lineage.id)
-    )
+    deleted = await session.scalar(tombstoned(Lineage, Lineage.id == lineage_id, Lineage.user_id == user_id))
     if deleted is None:
         raise NotFoundError(f"There is no lineage {lineage_id}.")
     note_deletion(session, user_id, DeletedKind.LINEAGE, lineage_id)

@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
 from anyio import to_thread
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.objects import published
 from app.db.session import async_transaction
-from app.db.tables import ObjectStatus, StoredObject
+from app.db.tables import StoredObject
 from app.domain.errors import StorageError
 from app.services.context import Services
 
@@ -43,9 +44,7 @@ async def make_live(session: AsyncSession, rows: Sequence[StoredObject]) -> None
         StorageError: one of them was collected meanwhile.
     """
     ids = [row.id for row in rows]
-    pending = update(StoredObject).where(StoredObject.id.in_(ids), StoredObject.status == ObjectStatus.PENDING)
-    query = pending.values(status=ObjectStatus.LIVE).returning(StoredObject.id)
-    if len((await session.scalars(query)).all()) != len(ids):
+    if len((await session.scalars(published(ids))).all()) != len(ids):
         raise StorageError("An object was collected before it could be published.")
 
 

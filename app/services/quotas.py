@@ -7,13 +7,13 @@ from uuid import UUID
 from sqlalchemy import ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.locks import lock_user
 from app.db.queries import UNFINISHED
 from app.db.tables import Concept, ConceptImage, Generation, Job, Lineage, StoredObject, User, Version
 from app.db.usage import gpu_seconds
 from app.domain.errors import Fault, QuotaReachedError
 from app.domain.quotas import Quota, QuotaOverrides
 from app.services.context import Work
-from app.services.locks import lock_user
 
 # Only what time alone frees; a picture or a lineage goes when its owner deletes it.
 _RETRY_AFTER_SECONDS = {Quota.UNFINISHED_JOBS: 60, Quota.GPU_SECONDS: 24 * 3600}

@@ -2,17 +2,15 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.db.jobs import new_job
-from app.db.tables import Concept, Version
+from app.db.locks import kept_concepts, lock_user
+from app.db.tables import Version
 from app.domain.errors import ConflictError
 from app.domain.jobs import ReproduceParams
 from app.domain.lineages import Provenance
 from app.services.context import Work
 from app.services.jobs import PlacedJob
 from app.services.lineages import get_lineage
-from app.services.locks import lock_user
 from app.services.submission import submit_job
 from app.services.versions import get_version
 
@@ -31,8 +29,7 @@ async def submit_reproduction(work: Work, user_id: UUID, lineage_id: UUID, numbe
     version = (await get_version(session, user_id, lineage_id, number))[0]
     concept_id, provenance = _trained(version)
     # Until the commit nobody deletes it.
-    query = select(Concept.id).where(Concept.id == concept_id, Concept.deleted_at.is_(None)).with_for_update(read=True)
-    if concept_id is None or await session.scalar(query) is None:
+    if concept_id is None or await session.scalar(kept_concepts([concept_id])) is None:
         raise ConflictError("The images that this version was trained on are deleted; it cannot be trained again.")
     params = ReproduceParams(version_id=version.id, concept_id=concept_id)
     return await submit_job(work, new_job(lineage, params, total_steps=provenance.training.steps))

@@ -7,8 +7,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.evaluation_tables import Evaluation
+from app.db.locks import lock_belongings
 from app.db.pages import Page, Window, fetch_page
 from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User
+from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.keys import KeyScope, hash_key, new_key
@@ -16,7 +18,6 @@ from app.domain.quotas import QuotaOverrides
 from app.services.access import Identity, insist_on_scope
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
-from app.services.locks import lock_belongings
 
 
 async def create_user(session: AsyncSession, name: str, *, is_admin: bool) -> tuple[User, str]:
@@ -59,18 +60,12 @@ async def delete_user(session: AsyncSession, admin_id: UUID, user_id: UUID) -> N
     Raises:
         NotFoundError: there is no such user.
     """
-    now = func.clock_timestamp()
-    deleted = await session.scalar(
-        update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(deleted_at=now).returning(User.id)
-    )
-    if deleted is None:
+    if await session.scalar(tombstoned(User, User.id == user_id)) is None:
         raise NotFoundError(f"There is no user {user_id}.")
     note_deletion(session, admin_id, DeletedKind.USER, user_id)
     for table in (Lineage, Concept, Generation, Evaluation):
         await lock_belongings(session, table, user_id)
-        await session.execute(
-            update(table).where(table.user_id == user_id, table.deleted_at.is_(None)).values(deleted_at=now)
-        )
+        await session.execute(tombstoned(table, table.user_id == user_id))
     await request_cancel(session, Job.user_id == user_id)
 
 

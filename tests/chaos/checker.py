@@ -8,8 +8,8 @@ from sqlalchemy import select
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.jobs import TERMINAL, JobStatus
+from app.integrity.check import check
 from app.queue import WakeUps
-from app.services.integrity.check import check
 from sweeper.sweeper import Sweeper
 from tests.chaos import audit
 from tests.chaos.audit import Change

@@ -18,7 +18,7 @@ from sqlalchemy import select, text
 from app.db.session import transaction
 from app.db.tables import Job, ObjectStatus, StoredObject, Table
 from app.domain.jobs import TERMINAL, JobStatus
-from app.services.integrity.check import check
+from app.integrity.check import check
 from app.stack.waiting import Condition, becomes_true
 from tests.acceptance.foreign_client import ForeignClient
 from tests.chaos import audit

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.db.leases import Claim, LeaseLostError
+from app.db.objects import buried, published
 from app.db.session import transaction
 from app.db.tables import Job, ObjectStatus, StoredObject
 from app.domain.errors import ObjectLostError
@@ -59,12 +60,10 @@ def make_live(session: Session, rows: Iterable[StoredObject]) -> None:
         ObjectLostError: one of them was collected meanwhile.
     """
     ids = [row.id for row in rows]
-    pending = update(StoredObject).where(StoredObject.id.in_(ids), StoredObject.status == ObjectStatus.PENDING)
-    published = session.scalars(pending.values(status=ObjectStatus.LIVE).returning(StoredObject.id)).all()
-    if len(published) != len(ids):
+    if len(session.scalars(published(ids)).all()) != len(ids):
         raise ObjectLostError("An object was collected before it could be published.")
 
 
 def make_dead(session: Session, object_id: UUID) -> None:
     """Leave an object to the collector."""
-    session.execute(update(StoredObject).where(StoredObject.id == object_id).values(status=ObjectStatus.DEAD))
+    session.execute(buried(StoredObject.id == object_id))

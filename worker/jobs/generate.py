@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.db import leases
 from app.db.leases import Progress
+from app.db.locks import lock_lineage
 from app.db.session import transaction
 from app.db.tables import Generation, GenerationImage, StoredObject, Version
 from app.domain.errors import DeletedError
@@ -93,7 +94,7 @@ def _provenance(
 
 def _publish(session: Session, context: JobContext, generation: Generation, rows: list[StoredObject]) -> None:
     """Name the pictures and finish the job: all of it or nothing."""
-    leases.lock_lineage(session, generation.lineage_id)
+    lock_lineage(session, generation.lineage_id)
     query = select(Generation.id).where(Generation.id == generation.id, Generation.deleted_at.is_(None))
     if session.scalar(query.with_for_update()) is None:
         raise DeletedError("The generation has been deleted.")

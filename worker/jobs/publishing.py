@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
+from app.db.locks import kept_version, lock_lineage
 from app.db.tables import Lineage, StoredObject, Version
 from app.domain.concepts import TaughtConcept
 from app.domain.jobs import JobKind, JobStatus, TrainResult
@@ -60,11 +60,10 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
         ParentGoneError: the parent was erased.
     """
     job = context.job
-    lineage = leases.lock_lineage(session, job.lineage_id)
+    lineage = lock_lineage(session, job.lineage_id)
     lock_uncanceled(session, context.lease.claim)
     # Locked, so that nobody erases it before the commit.
-    parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
-    if session.scalar(parent) is None:
+    if session.scalar(kept_version(job.parent_version_id)) is None:
         raise ParentGoneError("The parent version was erased.")
     is_next = lineage.head_version_id == job.parent_version_id
     is_trained = job.kind is JobKind.TRAIN

@@ -3,13 +3,13 @@
 import logging
 import time
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
 from app.db.leases import Progress
+from app.db.locks import kept_version
 from app.db.session import transaction
-from app.db.tables import Job, Version
+from app.db.tables import Job
 from app.domain.errors import ObjectLostError
 from app.domain.jobs import Phase
 from worker.attempt.context import JobContext, ParentGoneError
@@ -82,8 +82,7 @@ def _insist_on_parent(session: Session, job: Job) -> None:
     """Locks the parent, so that nobody erases it before the commit. Not every job that trains has one."""
     if job.parent_version_id is None:
         return
-    parent = select(Version.id).where(Version.id == job.parent_version_id).with_for_update(read=True)
-    if session.scalar(parent) is None:
+    if session.scalar(kept_version(job.parent_version_id)) is None:
         raise ParentGoneError("The parent version was erased.")
 
 

@@ -21,8 +21,8 @@ from app.db.tables import (
 from app.domain.erasure import EraseMode
 from app.domain.jobs import JobKind, JobStatus
 from app.domain.lineages import VersionStatus
-from app.services.integrity.check import check
-from app.services.integrity.violations import Rule
+from app.integrity.check import check
+from app.integrity.violations import Rule
 from app.stack.addresses import environment
 from app.storage import describe_object
 from tests.acceptance.up import palimpsest

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text, update
 
 from app.db import leases
 from app.db.leases import Claim, LeaseLostError, Progress
+from app.db.locks import lock_lineage
 from app.db.session import transaction
 from app.db.tables import Job, Version
 from app.domain.jobs import JobFault, JobKind, JobStatus, Phase
@@ -255,5 +256,5 @@ def test_a_worker_frozen_within_a_transaction_does_not_hold_the_job(world: World
 def test_naming_a_lineage_does_not_wait_for_its_publication(world: World) -> None:
     lineage_id = world.lineage()
     with transaction(world.engine) as session:
-        leases.lock_lineage(session, lineage_id)
+        lock_lineage(session, lineage_id)
         world.generate(lineage_id, 0)

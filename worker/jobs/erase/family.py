@@ -1,6 +1,6 @@
 """What erasing a concept changes, in rows: everything that shares one version 0, locked, replaced and removed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,6 +8,8 @@ from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.erasures import family_lineages, family_versions, member, teaches
+from app.db.locks import locked_lineages
+from app.db.objects import buried
 from app.db.queries import UNFINISHED, canceled
 from app.db.references import core, objects_named_by, removed_with, works_on
 from app.db.tables import (
@@ -16,7 +18,6 @@ from app.db.tables import (
     ErasureDraft,
     Job,
     Lineage,
-    ObjectStatus,
     StoredObject,
     Version,
 )
@@ -55,7 +56,7 @@ def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
 def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | None:
     """The family, which until the commit nobody changes; None when it changed while it was being locked.
 
-    All is locked in the one order that `app.services.locks` tells. Versions are locked because a branch or a generation
+    All is locked in the one order that `app.db.locks` tells. Versions are locked because a branch or a generation
     made of one just now locks it too: afterwards either it is seen here, or it fails.
 
     Raises:
@@ -63,8 +64,7 @@ def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | No
     """
     before = look(session, lineage_id, params)
     ids = [lineage.id for lineage in before.lineages]
-    # Not a full lock: rows that only name a lineage, such as a new generation, need not wait.
-    session.execute(select(Lineage.id).where(Lineage.id.in_(ids)).order_by(Lineage.id).with_for_update(key_share=True))
+    session.execute(locked_lineages(Lineage.id.in_(ids)))
     session.execute(select(Concept.id).where(Concept.id == params.concept_id).with_for_update(key_share=True))
     unfinished = select(Job.id).where(Job.lineage_id.in_(ids), Job.status.in_(UNFINISHED))
     session.execute(unfinished.order_by(Job.id).with_for_update())
@@ -183,9 +183,11 @@ def _bury(session: Session, family: Family, params: EraseParams) -> None:
     """Leave to the collector what was made of the old versions and is not used by the new ones."""
     old = family.affected.all()
     _, *made_of_them = removed_with((core(Version), Version.id.in_(old)))
-    _make_dead(session, session.scalars(objects_named_by(made_of_them)).all())
+    session.execute(buried(StoredObject.id.in_(session.scalars(objects_named_by(made_of_them)).all())))
     unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
-    _make_dead(session, [o for version_id in unused for o in _objects(family.versions[version_id])])
+    session.execute(
+        buried(StoredObject.id.in_([o for version_id in unused for o in _objects(family.versions[version_id])]))
+    )
 
 
 def _bury_checkpoints(session: Session, family: Family, job: Job) -> None:
@@ -200,7 +202,7 @@ def _bury_checkpoints(session: Session, family: Family, job: Job) -> None:
         .order_by(Job.id)
         .with_for_update()
     ).all()
-    _make_dead(session, [object_id for _, object_id in stale if object_id is not None])
+    session.execute(buried(StoredObject.id.in_([object_id for _, object_id in stale if object_id is not None])))
     session.execute(
         update(Job)
         .where(Job.id.in_([job_id for job_id, _ in stale]))
@@ -219,16 +221,12 @@ def _bury_drafts(session: Session, family: Family, job: Job, used: Sequence[Eras
         .returning(ErasureDraft.adapter_object_id, ErasureDraft.strategy_state_object_id)
         .execution_options(synchronize_session=False)
     ).all():
-        _make_dead(session, [o for o in objects if o is not None and o not in taken])
+        session.execute(buried(StoredObject.id.in_([o for o in objects if o is not None and o not in taken])))
 
 
 def _objects(row: Version | ErasureDraft) -> list[UUID]:
     """What holds its adapter, and what its strategy keeps."""
     return [o for o in (row.adapter_object_id, row.strategy_state_object_id) if o is not None]
-
-
-def _make_dead(session: Session, object_ids: Collection[UUID]) -> None:
-    session.execute(update(StoredObject).where(StoredObject.id.in_(object_ids)).values(status=ObjectStatus.DEAD))
 
 
 def _delete_concept(session: Session, concept_id: UUID) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db import leases
+from app.db.locks import kept_version
 from app.db.session import transaction
 from app.db.tables import ErasureDraft, StoredObject, Version
 from app.domain.erasure import EraseMode
@@ -105,7 +106,7 @@ def _chain(family: Family, drafts: Drafts, version: Version) -> list[StoredLink]
 def _keep(session: Session, context: JobContext, version_id: UUID, learned: Learned) -> None:
     """Unless another erasure has replaced the version meanwhile; what was learned is then left to the collector."""
     leases.lock(session, context.lease.claim)
-    if session.scalar(select(Version.id).where(Version.id == version_id).with_for_update(read=True)) is None:
+    if session.scalar(kept_version(version_id)) is None:
         return
     # A job that gets on is no poison: its failures are forgiven.
     leases.write(session, context.lease.claim, failures=0)

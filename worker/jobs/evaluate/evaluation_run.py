@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.evaluation_tables import Evaluation, EvaluationFile
+from app.db.locks import kept_concepts
 from app.db.session import transaction
-from app.db.tables import Concept, StoredObject
+from app.db.tables import StoredObject
 from app.domain.concepts import ConceptKind
 from app.domain.errors import DeletedError
 from app.domain.evaluations import EvaluationFileName, EvaluationProtocol, EvaluationResult
@@ -112,7 +113,6 @@ def publish(session: Session, carried_out: CarriedOut) -> None:
 
 def _insist_on_concepts(session: Session, concept_ids: Sequence[UUID], result: EvaluationResult) -> None:
     """Locks the concepts, so that none whose pictures are shown is deleted between this look and the commit."""
-    query = select(Concept.id).where(Concept.id.in_(concept_ids), Concept.deleted_at.is_(None))
-    there = session.scalars(query.with_for_update(read=True)).all()
+    there = session.scalars(kept_concepts(concept_ids)).all()
     if len(there) < sum(concept.references > 0 for concept in result.concepts):
         raise DeletedError("A concept has been deleted while it was evaluated.")

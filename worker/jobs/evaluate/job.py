@@ -1,6 +1,7 @@
 """An evaluate job from its row to the published result."""
 
 from app.db import leases
+from app.db.locks import lock_lineage
 from app.db.session import transaction
 from app.domain.jobs import EvaluateParams, JobStatus
 from worker.attempt.context import JobContext
@@ -13,7 +14,7 @@ def run(context: JobContext, params: EvaluateParams) -> None:
     carried_out = evaluation_run.carry_out(context, params.evaluation_id)
     steps = carried_out.total_steps
     with transaction(context.engine) as session:
-        leases.lock_lineage(session, context.job.lineage_id)
+        lock_lineage(session, context.job.lineage_id)
         evaluation_run.publish(session, carried_out)
         lock_uncanceled(session, context.lease.claim)
         leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, error=None, step=steps, total_steps=steps)

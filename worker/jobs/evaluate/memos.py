@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db import leases
 from app.db.evaluation_tables import EvaluationMemo
+from app.db.locks import kept_version
 from app.db.session import transaction
-from app.db.tables import Version
 from app.domain.errors import DeletedError, ObjectLostError
 from worker.attempt.context import JobContext
 from worker.attempt.objects import make_dead, make_live
@@ -44,8 +43,7 @@ class VersionMemos:
         row = self.context.objects.put("evaluations", data, content_type)
         with transaction(self.context.engine) as session:
             leases.lock(session, self.context.lease.claim)
-            version = select(Version.id).where(Version.id == self.version_id).with_for_update(read=True)
-            if session.scalar(version) is None:
+            if session.scalar(kept_version(self.version_id)) is None:
                 raise DeletedError("The version has been erased.")
             statement = insert(EvaluationMemo).values(version_id=self.version_id, key=key, object_id=row.id)
             kept = session.scalar(statement.on_conflict_do_nothing().returning(EvaluationMemo.key))

@@ -2,12 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db import leases
+from app.db.locks import kept_concepts, lock_lineage
 from app.db.session import transaction
-from app.db.tables import Concept, StoredObject, Version
+from app.db.tables import StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import Phase, TrainParams
 from worker.attempt.chain import load_chain
@@ -57,13 +56,12 @@ def _publish(session: Session, context: JobContext, params: TrainParams, learned
         state=learned.state,
         provenance=learned.provenance,
     )
-    leases.lock_lineage(session, context.job.lineage_id)
+    lock_lineage(session, context.job.lineage_id)
     _insist_on_concept(session, params.concept_id)
     publish(session, context, new, params.training.steps, learned.provenance.final_loss)
 
 
 def _insist_on_concept(session: Session, concept_id: UUID) -> None:
     """Locks the concept, so that it is not deleted between this look and the commit."""
-    query = select(Concept.id).where(Concept.id == concept_id, Concept.deleted_at.is_(None)).with_for_update(read=True)
-    if session.scalar(query) is None:
+    if session.scalar(kept_concepts([concept_id])) is None:
         raise DeletedError("The concept has been deleted.")

@@ -5,6 +5,7 @@ that was trained is lost; the train job goes on until the gate has decided, so t
 """
 
 from app.db import leases
+from app.db.locks import lock_lineage
 from app.db.session import transaction
 from app.db.tables import Job, Version
 from app.domain.jobs import JobStatus, TrainParams, TrainResult
@@ -31,7 +32,7 @@ def decide(context: JobContext, params: TrainParams, published: TrainResult) -> 
     assert published.evaluation_id is not None
     carried_out = evaluation_run.carry_out(context, published.evaluation_id)
     with transaction(context.engine) as session:
-        lineage = leases.lock_lineage(session, context.job.lineage_id)
+        lineage = lock_lineage(session, context.job.lineage_id)
         evaluation_run.publish(session, carried_out)
         lock_uncanceled(session, context.lease.claim)
         version = session.get_one(Version, carried_out.evaluation.version_id)

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import Generation, GenerationImage, Job
 from app.domain.jobs import TERMINAL, GenerateResult, JobStatus, TrainResult
-from app.services.integrity.histories import Histories
-from app.services.integrity.violations import Rule, Violation
+from app.integrity.histories import Histories
+from app.integrity.violations import Rule, Violation
 
 
 def job_violations(session: Session, histories: Histories) -> Iterator[Violation]:

@@ -3,10 +3,10 @@
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.services.integrity.histories import Histories, history_violations
-from app.services.integrity.jobs import job_violations
-from app.services.integrity.objects import ObjectRows, content_violations, row_violations, stray_violations
-from app.services.integrity.violations import Violation
+from app.integrity.histories import Histories, history_violations
+from app.integrity.jobs import job_violations
+from app.integrity.objects import ObjectRows, content_violations, row_violations, stray_violations
+from app.integrity.violations import Violation
 from app.storage import ObjectStore
 
 

@@ -12,7 +12,7 @@ from app.db.references import all_named_objects
 from app.db.session import transaction
 from app.db.tables import ObjectStatus, StoredObject
 from app.domain.errors import ObjectLostError
-from app.services.integrity.violations import Rule, Violation
+from app.integrity.violations import Rule, Violation
 from app.storage import ObjectStore
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import ErasedVersion, Lineage, Version
 from app.domain.lineages import VersionStatus
-from app.services.integrity.violations import Rule, Violation
+from app.integrity.violations import Rule, Violation
 
 
 @dataclass(frozen=True)
