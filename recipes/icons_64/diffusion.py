@@ -27,8 +27,6 @@ GATES = "unet-gates.csv"
 _BATCH = 256
 _WIDTH = 192
 _SNR_CAP = 5.0
-# The density of timesteps grows as t^(1 / 0.7 - 1).
-_TILT = 0.7
 _MUON_LEARNING_RATE = 0.02
 _MUON_DECAY = 0.05
 _ADAM_LEARNING_RATE = 1e-3
@@ -47,11 +45,12 @@ class Recipe:
     """What trials compare. `pooled`: the text as a whole scales and shifts the norms, beside the cross-attention.
 
     `contrast`: the weight of pushing predictions away from the same thing in another style (contrastive flow matching,
-    arXiv 2506.05350).
+    arXiv 2506.05350). `tilt`: the density of timesteps grows as t^(1 / tilt - 1); less is noisier.
     """
 
     pooled: bool = True
     contrast: float = 0.05
+    tilt: float = 0.7
 
 
 class Painter(nn.Module):
@@ -142,13 +141,13 @@ def loss_weights(alphas_cumprod: Tensor) -> Tensor:
     return snr_plus_one.clamp(max=_SNR_CAP + 1) / snr_plus_one
 
 
-def draw_timesteps(count: int, generator: torch.Generator) -> Tensor:
+def draw_timesteps(count: int, generator: torch.Generator, tilt: float = Recipe.tilt) -> Tensor:
     """(count,) timesteps, one from each of `count` equally likely strata: independent draws make the loss vary more.
 
-    The noisier, the likelier, up to 1.4 times the mean: there the caption alone decides what the picture shows.
+    The noisier, the likelier, up to 1 / tilt times the mean: there the caption alone decides what the picture shows.
     """
     strata = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
-    return (1000 * (strata / count) ** _TILT).long().clamp(max=999)
+    return (1000 * (strata / count) ** tilt).long().clamp(max=999)
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class Objective:
     latents: Latents
     device: torch.device
     seed: int
-    contrast: float
+    recipe: Recipe
 
     def __call__(self, step: int, plateau: bool) -> Tensor:
         """`plateau`: the rate does not fall yet. The contrast is off in the decay, since it shifts the optimum."""
@@ -169,7 +168,7 @@ class Objective:
         batch = self.latents.draw(_BATCH, generator)
         words = random.Random(seed)
         captions = [caption(shown, words) for shown in batch.shown]
-        timesteps = draw_timesteps(_BATCH, generator)
+        timesteps = draw_timesteps(_BATCH, generator, self.recipe.tilt)
         noise = torch.randn(batch.latents.shape, generator=generator)
         scheduler = noise_scheduler()
         noisy = scheduler.add_noise(batch.latents, noise, timesteps).to(self.device)
@@ -178,11 +177,11 @@ class Objective:
             predicted = self.painter(noisy, timesteps.to(self.device), self._tokens(captions)).float()
             confusion = self._confusion_of_rare_tokens(words) if self.painter.learns_words else 0.0
         errors = (predicted - velocity).square().mean((1, 2, 3))
-        if plateau and self.contrast:
+        if plateau and self.recipe.contrast:
             other = scheduler.get_velocity(batch.negatives, noise, timesteps).to(self.device)
             named = [shown.style_noun in text for shown, text in zip(batch.shown, captions, strict=True)]
             # Where the caption leaves the style open, the other style is no error.
-            share = self.contrast * torch.tensor(named, device=self.device).float()
+            share = self.recipe.contrast * torch.tensor(named, device=self.device).float()
             errors = errors - share * (predicted - other).square().mean((1, 2, 3))
         weights = loss_weights(scheduler.alphas_cumprod)[timesteps].to(self.device)
         loss: Tensor = (weights * errors).mean() + confusion
@@ -231,7 +230,7 @@ def train(
     run = Run(painter, optimizers, schedule, work_dir, "unet", _BATCH, ema_decays=_EMA_DECAYS)
     latents = Latents.load(work_dir)
     latents = latents if names is None else latents.of_names(names)
-    objective = Objective(painter, tokenizer, latents, device, seed, recipe.contrast)
+    objective = Objective(painter, tokenizer, latents, device, seed, recipe)
     gates = Gates(work_dir / GATES, tokenizer, latents, device)
 
     def loss_of_step(step: int) -> Tensor:

@@ -19,6 +19,7 @@ ARMS: Mapping[str, Recipe] = {
     "plain": Recipe(pooled=False, contrast=0.0),
     "pooled": Recipe(pooled=True, contrast=0.0),
     "pooled-contrast": Recipe(pooled=True, contrast=0.05),
+    "pooled-contrast-noisier": Recipe(pooled=True, contrast=0.05, tilt=0.3),
 }
 
 
