@@ -40,7 +40,7 @@ class WakeUps:
 
     def __init__(self, broker_url: str) -> None:
         self._celery = make_celery(broker_url)
-        # A worker waits for its broker; whoever only advises it does not, since the sweeper tries again.
+        # A worker waits for its broker. The API and the sweeper do not: the sweeper tries again.
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def send(self, kind: JobKind) -> bool:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         None, gt=0, description="Pictures go so long after their job has ended; not set: they are kept."
     )
     checkpoint_retention_days: float | None = Field(
-        None, gt=0, description="A job that has waited so long for a worker begins anew; not set: never."
+        None, gt=0, description="A job that has waited so long for a worker starts again from step 0; not set: never."
     )
     max_failures: int = Field(5, ge=1)
     retry_backoff_seconds: float = Field(10.0, ge=0)

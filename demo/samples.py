@@ -36,7 +36,7 @@ def load_samples(names: Sequence[str]) -> tuple[Sample, ...]:
     """The samples of these names, in this order.
 
     Raises:
-        DemoError: there is none of such a name.
+        DemoError: no set has that name.
     """
     known = {s.name: s for s in TypeAdapter(list[Sample]).validate_json((FOLDER / "samples.json").read_bytes())}
     if unknown := [name for name in names if name not in known]:

@@ -51,7 +51,7 @@ def _drop_unpublished(session: Session) -> None:
 
 
 def _drop_finished_drafts(session: Session) -> None:
-    """What an erase job trained anew without coming to its end."""
+    """What an erase job trained without coming to its end."""
     # In one statement: a job that ends between two would have its drafts deleted, and their objects kept.
     ended = ErasureDraft.job_id.in_(select(Job.id).where(Job.status.in_(TERMINAL)))
     drafts = session.execute(

@@ -41,7 +41,7 @@ _REPORTED = (User, Concept, Lineage, Version, Generation, Evaluation, Job)
 def purge_tombstones(session: Session) -> None:
     """Remove what is under a tombstone and in no running job's hands; its objects are left to the collector.
 
-    Whoever deleted it has canceled its jobs, so a running one ends at its next heartbeat or with its lease.
+    Deleting it canceled its jobs, so a running one ends at its next heartbeat or with its lease.
     """
     for user_id in _gone(session, User):
         _purge_user(session, user_id)
@@ -56,7 +56,7 @@ def purge_tombstones(session: Session) -> None:
 class Grave:
     """Where what is removed is written down: the deletion of the thing itself, or of the user with all that is theirs.
 
-    None where nobody is told: an erasure tells of itself, in its job.
+    None for an erasure, which reports in the result of its job.
     """
 
     session: Session
@@ -146,7 +146,7 @@ def _owner(session: Session, table: type[Lineage | Concept | Generation | Evalua
 
 
 def _count(session: Session, rows: Rows) -> dict[str, int]:
-    """How many rows go with these, by table, of the tables that a report tells of."""
+    """How many rows go with these, for each table that a report lists."""
     parts: dict[CoreTable, list[ColumnElement[bool]]] = {}
     for table, condition in removed_with(rows):
         parts.setdefault(table, []).append(condition)

@@ -41,7 +41,7 @@ class Sweeper:
         self._engine = engine
         self._store = store
         self._wake_ups = wake_ups
-        # Not at the first round: whoever started this on the wrong database has time to notice.
+        # Not at the first round: an operator who chose the wrong database has time to notice.
         self._listed_at = time.monotonic()
 
     def run(self) -> None:

@@ -26,7 +26,7 @@ def watch() -> None:
 
 @pytest.fixture(autouse=True)
 def no_pickle_is_loaded() -> Iterator[list[str]]:
-    """Whoever plants a pickle on purpose empties the list."""
+    """A test that plants a pickle on purpose empties the list."""
     watch()
     _seen.clear()
     yield _seen

@@ -77,7 +77,7 @@ def tiny_sd(prediction_type: PredictionType = "v_prediction") -> StableDiffusion
 
 @cache
 def tiny_base(prediction_type: PredictionType = "v_prediction") -> StableDiffusionBase:
-    """The loaded base around that pipeline, shared by all tests of a process: whoever uses it leaves it as it was."""
+    """The loaded base around that pipeline, shared by all tests of a process: each leaves it as it was."""
     return StableDiffusionBase(tiny_sd(prediction_type), fingerprint=f"tiny-sd {prediction_type}")
 
 

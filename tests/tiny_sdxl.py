@@ -50,7 +50,7 @@ def tiny_sdxl(prediction_type: PredictionType = "epsilon") -> StableDiffusionXLP
 
 @cache
 def tiny_sdxl_base(prediction_type: PredictionType = "epsilon") -> StableDiffusionXLBase:
-    """The loaded base around that pipeline, shared by all tests of a process: whoever uses it leaves it as it was."""
+    """The loaded base around that pipeline, shared by all tests of a process: each leaves it as it was."""
     return StableDiffusionXLBase(tiny_sdxl(prediction_type), fingerprint=f"tiny-sdxl {prediction_type}")
 
 

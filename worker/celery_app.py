@@ -46,7 +46,7 @@ def runner() -> Runner:
 
 
 def _forget_erased(runner: Runner, settings: Settings) -> None:
-    """Whoever erases does not know which workers have kept something of it; so each looks, also while it has no job."""
+    """An erasure does not know which workers kept something of it. So each worker looks, even while it is idle."""
     while not shutdown.wait(settings.sweep_interval_seconds):
         try:
             runner.forget_erased()

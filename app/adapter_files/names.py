@@ -77,7 +77,7 @@ class LoraFile:
 
 
 def read_lora(header: SafetensorsHeader, *, ignore_text_encoder: bool) -> LoraFile:
-    """The modules that a file's header tells of.
+    """The modules that a file's header names.
 
     Raises:
         InvalidAdapterError: the file is no LoRA of these formats; the faults name every tensor that is in the way.

@@ -15,7 +15,7 @@ from app.domain.deletions import DeletedKind, DeletionReason, Removed
 class Deletion(Identified, Table):
     """A deletion and how far it is. It holds ids, counts and times, and nothing of what was deleted.
 
-    It belongs to whoever asked for it: of a deleted user an admin is told. Objects name it by their `deletion_id`.
+    It belongs to the user who asked for it: for a deleted user, an admin. Objects name it by their `deletion_id`.
     """
 
     __tablename__ = "deletions"

@@ -17,7 +17,7 @@ from app.domain.errors import DeletedError
 
 
 async def lock_user(session: AsyncSession, user_id: UUID) -> None:
-    """Before anything else, by whoever asks about quotas later on; rows that only name the user need not wait."""
+    """Take it before anything else if quotas are asked about later. Rows that only name the user need not wait."""
     await session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
 
 

@@ -317,7 +317,7 @@ class Job(Identified, Table):
 
 
 class ErasureDraft(Table):
-    """A version that an unfinished erase job has trained anew: its adapter, and whose place it is to take.
+    """A version that an unfinished erase job has trained: its adapter, and the version that it will replace.
 
     Versions never change, so a draft holds as long as the version that it is for is there.
     """

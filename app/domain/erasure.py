@@ -1,7 +1,7 @@
-"""Erasing a concept: what has to go, what has to be made anew, and on top of what (docs/erasure.md).
+"""Erasing a concept: what has to go, what has to be made again, and on top of what (docs/erasure.md).
 
 A version *holds* a concept when it, or an ancestor, has learned it. Of those that do, the ones that learned it go
-without a successor; every other one is made anew on top of its parent's stand-in.
+without a successor; every other one is made again on top of its parent's stand-in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from app.domain.strategies import StrategyOptions
 
 
 class EraseMode(StrEnum):
-    """`refold`: later factors stay, and are folded anew without the concept's. `retrain`: they are trained anew."""
+    """`refold`: later factors stay, and are folded without the concept's. `retrain`: they are trained again."""
 
     REFOLD = "refold"
     RETRAIN = "retrain"
@@ -32,15 +32,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Affected:
-    """The versions that hold the concept, parents before children: those that go, and those that are made anew."""
+    """The versions that hold the concept, parents before children: those that go, and those that are made again."""
 
     gone: tuple[UUID, ...]
-    anew: tuple[UUID, ...]
+    remade: tuple[UUID, ...]
     parents: Mapping[UUID, UUID | None]
 
     def all(self) -> tuple[UUID, ...]:
         """All that hold it."""
-        return self.gone + self.anew
+        return self.gone + self.remade
 
     def stand_in(self, version_id: UUID, made: Mapping[UUID, UUID]) -> UUID:
         """The version that takes the place of another: itself, what was `made` of it, or its parent's stand-in."""
@@ -55,27 +55,27 @@ class Affected:
 def affected(members: Sequence[Member], concept_id: UUID) -> Affected:
     """Which versions hold the concept. `members`: all that share one version 0; numbers grow from parent to child."""
     gone: list[UUID] = []
-    anew: list[UUID] = []
+    remade: list[UUID] = []
     held: set[UUID] = set()
     for member in sorted(members, key=lambda member: member.number):
         if member.concept_id == concept_id:
             gone.append(member.id)
         elif member.parent_id in held:
-            anew.append(member.id)
+            remade.append(member.id)
         else:
             continue
         held.add(member.id)
-    return Affected(tuple(gone), tuple(anew), {member.id: member.parent_id for member in members})
+    return Affected(tuple(gone), tuple(remade), {member.id: member.parent_id for member in members})
 
 
 def insist_on_refold(later: Sequence[tuple[int, StrategyOptions | None]]) -> None:
-    """Check that the versions to be made anew, by number and strategy, can be folded without what came before.
+    """Check that the versions to be made again, by number and strategy, can be folded without what came before.
 
     Raises:
-        InvalidInputError: some have to be trained anew.
+        InvalidInputError: some have to be trained again.
     """
     bound = [f"{number} ({options.name})" for number, options in later if options is not None and not options.refolds]
     if bound:
-        message = "these versions carry it in their own factors, and have to be trained anew (mode retrain)"
+        message = "these versions carry it in their own factors, and have to be trained again (mode retrain)"
         fault = Fault(field="mode", message=f"{message}: {', '.join(bound)}")
         raise InvalidInputError("The concept cannot be folded out of the versions that follow it.", (fault,))

@@ -28,7 +28,7 @@ class JobKind(StrEnum):
 
     @property
     def queue(self) -> "JobKind":
-        """The kind whose queue it waits in: whoever works on that queue does all kinds that wait in it."""
+        """The kind whose queue it waits in. A worker of that queue takes all kinds that wait in it."""
         return _QUEUE_OF.get(self, self)
 
 
@@ -37,7 +37,7 @@ _QUEUE_OF = dict.fromkeys((JobKind.IMPORT, JobKind.REPRODUCE, JobKind.ERASE), Jo
 QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
 
 LONG_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE, JobKind.ERASE, JobKind.EVALUATE)
-"""The kinds that may take long: whoever waits for another kind comes first."""
+"""The kinds that may take long: other kinds go first."""
 
 PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT, JobKind.ERASE)
 """The kinds that publish into a lineage: one at a time in each, first in, first out."""

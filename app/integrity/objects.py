@@ -54,7 +54,7 @@ def row_violations(objects: ObjectRows) -> Iterator[Violation]:
 
 
 def content_violations(engine: Engine, store: ObjectStore, objects: ObjectRows) -> Iterator[Violation]:
-    """Reads every live object. One that was deleted in the meantime is none of ours.
+    """Reads every live object. It skips those that were deleted in the meantime.
 
     Raises:
         StorageError: S3 failed.

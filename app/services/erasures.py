@@ -24,10 +24,10 @@ from app.services.submission import submit_job
 
 @dataclass(frozen=True)
 class PlannedVersion:
-    """A version that goes: without a successor, or to be made anew in that many optimizer steps."""
+    """A version that goes: without a successor, or to be made again in that many optimizer steps."""
 
     version: Version
-    is_made_anew: bool
+    is_made_again: bool
     steps: int
     seconds: float | None
 
@@ -60,7 +60,7 @@ class ErasurePlan:
 
     def estimated_seconds(self) -> float | None:
         """As long as the same versions took before; None where that is not known."""
-        seconds = [planned.seconds for planned in self.versions if planned.is_made_anew]
+        seconds = [planned.seconds for planned in self.versions if planned.is_made_again]
         if self.mode is EraseMode.REFOLD:
             return 0.0
         return None if None in seconds else sum(second for second in seconds if second is not None)
@@ -74,7 +74,7 @@ async def plan_erasure(
     Raises:
         NotFoundError: the user has no such lineage or concept.
         ConflictError: no branch holds the concept, or images that mode `retrain` needs are deleted.
-        InvalidInputError: mode `refold`, and a version has to be trained anew.
+        InvalidInputError: mode `refold`, and a version has to be trained again.
     """
     await lock_lineage(session, user_id, lineage_id)
     concept = await session.scalar(select(Concept).where(Concept.id == concept_id, Concept.user_id == user_id))
@@ -85,11 +85,11 @@ async def plan_erasure(
     holding = affected([member(version) for version in versions.values()], concept_id)
     if not holding.gone:
         raise ConflictError(f"Neither this lineage nor a branch of it has learned {concept.name}.")
-    anew = [versions[version_id] for version_id in holding.anew]
+    remade = [versions[version_id] for version_id in holding.remade]
     if mode is EraseMode.REFOLD:
-        insist_on_refold([(version.number, version.strategy) for version in anew])
+        insist_on_refold([(version.number, version.strategy) for version in remade])
     else:
-        await _insist_on_images(session, anew)
+        await _insist_on_images(session, remade)
     return ErasurePlan(
         concept=concept,
         mode=mode,
@@ -108,7 +108,7 @@ async def submit_erasure(work: Work, user_id: UUID, lineage_id: UUID, concept_id
     Raises:
         NotFoundError: the user has no such lineage or concept.
         ConflictError: no branch holds the concept, images that are needed are deleted, or it is being erased already.
-        InvalidInputError: mode `refold`, and a version has to be trained anew.
+        InvalidInputError: mode `refold`, and a version has to be trained again.
         QuotaReachedError: the user has too many jobs.
     """
     session = work.session
@@ -120,28 +120,28 @@ async def submit_erasure(work: Work, user_id: UUID, lineage_id: UUID, concept_id
     return await submit_job(work, new_job(lineage, params, total_steps=plan.total_steps() or 1))
 
 
-async def _insist_on_images(session: AsyncSession, anew: Sequence[Version]) -> None:
-    needed = {version.concept_id for version in anew}
+async def _insist_on_images(session: AsyncSession, remade: Sequence[Version]) -> None:
+    needed = {version.concept_id for version in remade}
     there = set(await session.scalars(select(Concept.id).where(Concept.id.in_(needed), Concept.deleted_at.is_(None))))
-    lost = [str(version.number) for version in anew if version.concept_id not in there]
+    lost = [str(version.number) for version in remade if version.concept_id not in there]
     if lost:
-        detail = f"Versions {', '.join(lost)} cannot be trained anew, because their concepts' images are deleted."
+        detail = f"Versions {', '.join(lost)} cannot be trained again, because their concepts' images are deleted."
         raise ConflictError(f"{detail} Mode refold needs none.")
 
 
 def _planned(version: Version, holding: Affected, mode: EraseMode) -> PlannedVersion:
-    is_made_anew = version.id in holding.anew
-    if not is_made_anew or mode is EraseMode.REFOLD:
-        return PlannedVersion(version, is_made_anew, 0, 0.0)
+    is_made_again = version.id in holding.remade
+    if not is_made_again or mode is EraseMode.REFOLD:
+        return PlannedVersion(version, is_made_again, 0, 0.0)
     steps = 0 if version.training is None else version.training.steps
     told = version.provenance.training_seconds if isinstance(version.provenance, Provenance) else None
-    return PlannedVersion(version, is_made_anew, steps, told)
+    return PlannedVersion(version, is_made_again, steps, told)
 
 
 def _head(lineage: Lineage, versions: Mapping[UUID, Version], holding: Affected) -> PlannedHead:
     assert lineage.head_version_id is not None
     stand_in = holding.stand_in(lineage.head_version_id, {})
-    becomes = None if stand_in in holding.anew else versions[stand_in].number
+    becomes = None if stand_in in holding.remade else versions[stand_in].number
     return PlannedHead(lineage, versions[lineage.head_version_id].number, becomes)
 
 

@@ -45,7 +45,7 @@ async def create_lineage(
     if base is None:
         fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
         raise InvalidInputError(f"There is no base model {base_model}.", (fault,))
-    # Written out, so that a base registered anew with other defaults changes no lineage.
+    # Written out, so that registering the base again with other defaults changes no lineage.
     own = TrainingOptions(
         resolution=base.manifest.resolution, adapted_modules=base.manifest.adapted_modules
     ).overridden(base.manifest.training_defaults)

@@ -143,7 +143,7 @@ def _opened_log(path: Path) -> BinaryIO:
 
 def _feed(child: subprocess.Popen[bytes], text: str) -> None:
     assert child.stdin is not None
-    # A child that died at once breaks the pipe; whoever waits for its answer reports the death.
+    # A child that died at once breaks the pipe; the caller that waits for its answer reports the death.
     with suppress(BrokenPipeError), child.stdin as stdin:
         stdin.write(text.encode())
 

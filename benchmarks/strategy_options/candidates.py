@@ -16,7 +16,7 @@ from app.domain.strategies import (
 # Every option that a trial is about is written out: the list stays what it is when a default becomes another one. The
 # slowest strategy comes first, so that no process waits for it at the end.
 CANDIDATES: Mapping[str, tuple[StrategyOptions, ...]] = {
-    # The third: what did best in the trial that issue 5 tells of.
+    # The third: what did best in the trial of issue 5.
     "self_replay": (
         SelfReplayOptions(lam=1.0, mu=0.25, latents_per_concept=4, replay_batch_size=2),
         SelfReplayOptions(lam=3.0, mu=0.25, latents_per_concept=4, replay_batch_size=2),

@@ -163,7 +163,7 @@ class Report:
         return Share(sum(best == own for best, own in zip(found, drawn.sets, strict=True)), len(found))
 
     def _pretrained_names(self) -> dict[str, Share]:
-        """The ceiling of the quality report: icons that the encoder was trained on, drawn anew."""
+        """The ceiling of the quality report: icons that the encoder was trained on, drawn again."""
         drawn = self._drawn(Head.WHAT, random.Random(0).sample(self.pictures.for_encoder, _SAMPLED))
         found = load_prototypes(Head.WHAT, self.folder).nearest(drawn.queries, count=5)
         pairs = list(zip(found, drawn.names, strict=True))

@@ -223,7 +223,7 @@ def _bank(work_dir: Path) -> IconBank:
 def prepare_things(
     bank: IconBank, folder: Path, schedule: Schedule, device: torch.device, seed: int = 0
 ) -> tuple[Run, ThingObjective]:
-    """A run that begins anew or where its checkpoint in `folder` is, and the loss of its steps."""
+    """A run, new or from its checkpoint in `folder`, and the loss of its steps."""
     torch.manual_seed(seed)
     learner = ThingLearner(len(bank.rows_of_name)).to(device)
     adam_only = [*learner.what.parameters(), learner.proxies]

@@ -40,7 +40,7 @@ def test_a_restored_home_passes_the_check_and_draws_the_same(tmp_path: Path) -> 
             again.call("GET", f"/v1/generations/{items[0]['id']}/images/{n}", 200).content for n in range(len(drawn))
         ]
         assert kept == drawn
-        # And drawn anew from the restored adapter, the same but for the ids in their metadata.
+        # And drawn again from the restored adapter, the same but for the ids in their metadata.
         assert [_pixels(picture) for picture in again.pictures(lineage, 1, "a photo of <dog>")] == [
             _pixels(picture) for picture in drawn
         ]

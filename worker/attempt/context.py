@@ -21,7 +21,7 @@ class HandBackError(PalimpsestError):
 
 
 class ParentGoneError(PalimpsestError):
-    """The version that this run trained on top of was erased meanwhile, so the job starts anew on top of another."""
+    """The version that this run trained on top of was erased meanwhile, so the job starts again on top of another."""
 
     slug = "parent-gone"
 

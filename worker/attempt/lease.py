@@ -48,7 +48,7 @@ class CanceledError(PalimpsestError):
 
 
 def lock_uncanceled(session: Session, claim: Claim) -> None:
-    """Lock the job's row before something is published: whoever canceled it is never answered by a success.
+    """Lock the job's row before something is published, so that a canceled job never ends as a success.
 
     Raises:
         CanceledError: the user canceled the job, whether or not a heartbeat has told so.

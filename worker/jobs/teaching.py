@@ -102,7 +102,7 @@ def train_resumably(context: JobContext, base: Base, task: TrainingTask, hooks: 
     try:
         return train(base, task, hooks, read_checkpoint(context))
     except CheckpointError as error:
-        log.warning("job %s begins anew: %s", context.job.id, error)
+        log.warning("job %s starts again from step 0: %s", context.job.id, error)
         return train(base, task, hooks, None)
 
 

@@ -94,5 +94,5 @@ def read_checkpoint(context: JobContext) -> bytes | None:
     try:
         return context.objects.get(job.checkpoint_object_id)
     except ObjectLostError as error:
-        log.warning("job %s begins anew: %s", job.id, error)
+        log.warning("job %s starts again from step 0: %s", job.id, error)
         return None

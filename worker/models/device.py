@@ -13,7 +13,7 @@ def pick_device(setting: str) -> torch.device:
     """The device that a setting (`auto`, `cpu`, `cuda` or `cuda:N`) means on this machine.
 
     Raises:
-        NotReadyError: the setting is none of these, or this machine has no such device.
+        NotReadyError: the setting is another, or this machine has no such device.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if setting == "auto":
@@ -22,7 +22,7 @@ def pick_device(setting: str) -> torch.device:
         return torch.device("cpu")
     name, _, index = setting.partition(":")
     if name != "cuda" or (":" in setting and not index.isdecimal()):
-        raise NotReadyError(f"The device {setting!r} is none of auto, cpu, cuda and cuda:N.")
+        raise NotReadyError(f"The device {setting!r} is unknown; known are auto, cpu, cuda and cuda:N.")
     if int(index or 0) >= count:
         raise NotReadyError(f"The device {setting!r} was asked for, but this machine has {count} CUDA devices.")
     return torch.device("cuda", int(index or 0))

@@ -24,7 +24,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class CheckpointError(TensorFileError):
-    """The checkpoint is not one of this task; the training has to begin anew."""
+    """The checkpoint belongs to another task; the training has to start again."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A concept's images and prompt as the loop wants them, encoded once per job.
 
-What is random about a latent is drawn anew in each step from its distribution, so encoding once loses nothing.
+The random part of a latent is drawn in each step from its distribution, so encoding once loses nothing.
 """
 
 from collections.abc import Callable

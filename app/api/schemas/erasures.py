@@ -19,7 +19,7 @@ class NewErasureBody(Value):
     concept_id: UUID
     mode: EraseMode = Field(
         description="`refold` takes the concept's factors out and keeps the later ones, in which traces can remain; "
-        "`retrain` trains all that followed anew."
+        "`retrain` trains all that followed again."
     )
 
 
@@ -38,7 +38,7 @@ class PlannedVersionBody(Value):
         return cls(
             lineage_id=planned.version.lineage_id,
             version=planned.version.number,
-            is_made_anew=planned.is_made_anew,
+            is_made_anew=planned.is_made_again,
             steps=planned.steps,
             estimated_seconds=planned.seconds,
         )
@@ -114,7 +114,7 @@ class ErasurePlanBody(Value):
         return cls(
             concept_id=plan.concept.id,
             mode=plan.mode,
-            is_residual=is_refold and any(planned.is_made_anew for planned in plan.versions),
+            is_residual=is_refold and any(planned.is_made_again for planned in plan.versions),
             versions=[PlannedVersionBody.of(planned) for planned in plan.versions],
             heads=[PlannedHeadBody.of(planned) for planned in plan.heads],
             total_steps=plan.total_steps(),

@@ -21,7 +21,7 @@ from tests.integration.api.worker_side import PROVENANCE, adapter_bytes, random_
 _PATHS = create_app(Settings()).openapi()["paths"]
 FOUND = {path: methods["post"] for path, methods in _PATHS.items() if "post" in methods}
 
-# What is asked, by the client and with the names of one owner of everything, whoever asks being an admin too.
+# What is asked, by the client and with the names of one owner of everything, who is an admin too.
 Ask = Callable[[httpx.Client, Names, str, dict[str, str]], httpx.Response]
 
 

@@ -37,7 +37,7 @@ def closed_port() -> int:
 
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Wake-ups are sent only once this is set: whoever waited for one before he answers would wait for ever."""
+    """Wake-ups are sent only once this is set: a server that waited for one before it answers would wait for ever."""
     answered, send = threading.Event(), WakeUps.send
 
     def send_late(wake_ups: WakeUps, kind: JobKind) -> bool:

@@ -26,7 +26,7 @@ class For(Enum):
     """Who gets what from a route."""
 
     OWNER = auto()
-    """Names something of a user: whoever else asks gets the answer for what never was."""
+    """Names something of a user: every other caller gets the answer for what never was."""
     EACH = auto()
     """Lists or makes what is one's own, so that everybody gets something else."""
     ADMIN = auto()

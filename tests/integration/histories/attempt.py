@@ -15,7 +15,7 @@ _OUTAGES = ("storage",)
 @dataclass(eq=False)
 class Attempt:
     """What the worker knows: its number, the parent that it was given, and what its heartbeats have
-    brought. `trains` is the version that an erasure is training anew."""
+    brought. `trains` is the version that an erasure is training again."""
 
     model: Model
     job: ModelJob

@@ -255,7 +255,7 @@ class Model:
         """Those that were taught the concept, or stand on one that was."""
         return [version for version in self.family(lineage) if version.has_learned(concept)]
 
-    def anew(self, lineage: ModelLineage, concept: ModelConcept) -> list[ModelVersion]:
+    def remade(self, lineage: ModelLineage, concept: ModelConcept) -> list[ModelVersion]:
         """Those of them that were taught something else."""
         return [version for version in self.holding(lineage, concept) if version.concept is not concept]
 
@@ -264,7 +264,7 @@ class Model:
         assert job.concept is not None
         if job.mode is EraseMode.REFOLD:
             return []
-        return [version for version in self.anew(job.lineage, job.concept) if version not in job.drafts]
+        return [version for version in self.remade(job.lineage, job.concept) if version not in job.drafts]
 
     def erase(self, job: ModelJob) -> None:
         """New versions without the concept in the place of those that hold it."""
@@ -272,7 +272,7 @@ class Model:
         assert concept is not None
         root = job.lineage.head.root()
         lineages = [line for line in self.lineages if not line.is_purged and line.head.root() is root]
-        holding, anew = self.holding(job.lineage, concept), self.anew(job.lineage, concept)
+        holding, remade = self.holding(job.lineage, concept), self.remade(job.lineage, concept)
         made: dict[ModelVersion, ModelVersion] = {}
 
         def stand_in(version: ModelVersion) -> ModelVersion:
@@ -282,13 +282,13 @@ class Model:
             return made.get(version, version)
 
         first = max(line.next_number for line in lineages)
-        for number, old in enumerate(anew, start=first):
+        for number, old in enumerate(remade, start=first):
             assert old.parent is not None
             made[old] = ModelVersion(number, stand_in(old.parent), old.concept, old.owner, old.is_held)
         for line in lineages:
             shared = [] if line.fork is None else line.fork.line()
             line.erased |= {old.number for old in holding if old.owner is line or old in shared}
-            line.next_number = first + len(anew)
+            line.next_number = first + len(remade)
             line.head = stand_in(line.head)
             line.fork = None if line.fork is None else stand_in(line.fork)
         self.versions += made.values()

@@ -200,8 +200,8 @@ class Users:
         concept = picked.concept
         if not self.sees(picked) or concept.user is not picked.user or concept.is_purged:
             return NotFoundError
-        anew = self.model.anew(picked.lineage, concept)
-        lost = [version for version in anew if version.concept is not None and version.concept.is_deleted]
+        remade = self.model.remade(picked.lineage, concept)
+        lost = [version for version in remade if version.concept is not None and version.concept.is_deleted]
         erasing = [job.concept for job in self.model.jobs if job.kind is JobKind.ERASE and job.is_unfinished()]
         is_nowhere = not self.model.holding(picked.lineage, concept)
         if is_nowhere or (mode is EraseMode.RETRAIN and lost) or concept in erasing:
@@ -255,7 +255,7 @@ class Users:
         return job.lineage.user if draw.random() < 0.8 else draw.choice(self.model.users)
 
     def cancel(self, draw: random.Random) -> None:
-        """A job, whoever's and however it stands; mostly one that is not over."""
+        """A job of any user, in any status; mostly one that is not over."""
         unfinished = [job for job in self.model.jobs if job.is_unfinished()]
         job = draw.choice(unfinished if unfinished and draw.random() < 0.8 else self.model.jobs)
         user = self._somebody(draw, job)

@@ -31,7 +31,7 @@ def test_heartbeats_are_frequent_enough() -> None:
 def test_a_cancel_stops_within_two_steps_of_its_heartbeat_and_keeps_the_worker(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps are held up until the heartbeat that tells of the cancellation has come back, and then counted."""
+    """Steps are held up until the heartbeat that brings the cancellation has come back, and then counted."""
     lineage_id = world.lineage()
     long = TRAINING.model_copy(update={"steps": 500})
     job_id, next_id = world.train(lineage_id, "dog", long), world.train(lineage_id, "vase")

@@ -39,7 +39,7 @@ NOTES: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
 }
-"""What the first version's provenance tells of each strategy, and what the later ones'."""
+"""What the first version's provenance says about each strategy, and what the later ones' say."""
 
 
 @pytest.mark.parametrize("strategy", EVERY_STRATEGY, ids=lambda strategy: strategy.name)

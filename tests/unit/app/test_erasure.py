@@ -53,7 +53,7 @@ def test_each_version_keeps_its_chain_but_for_the_concept(members: list[Member],
     # What erasing makes: each in its turn, on top of its parent's stand-in.
     made: dict[UUID, UUID] = {}
     parents: dict[UUID, UUID | None] = {member.id: member.parent_id for member in members}
-    for old in holding.anew:
+    for old in holding.remade:
         parent = parents[old]
         assert parent is not None
         new = _id("new", old)

@@ -20,7 +20,7 @@ def load_encoder(name: str, device: torch.device | None = None) -> Encoder:
     folder or a hub id.
 
     Raises:
-        EncoderError: there is none of that name, or it cannot be loaded.
+        EncoderError: no encoder has that name, or it cannot be loaded.
     """
     device = device or torch.device("cpu")
     if name in _EMBEDDED:
@@ -29,4 +29,4 @@ def load_encoder(name: str, device: torch.device | None = None) -> Encoder:
     if family in _FAMILIES and source:
         return load_tower(name, _FAMILIES[family], source, device)
     known = [*_EMBEDDED, *(f"{family}:SOURCE" for family in _FAMILIES)]
-    raise EncoderError(f"The encoder {name!r} is none of: {', '.join(known)}.")
+    raise EncoderError(f"The encoder {name!r} is unknown; known are: {', '.join(known)}.")

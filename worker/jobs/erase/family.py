@@ -48,8 +48,8 @@ def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
     lineages = session.scalars(family_lineages(lineage_id)).all()
     holding = affected([member(version) for version in versions], params.concept_id)
     if params.mode is EraseMode.REFOLD:
-        anew = frozenset(holding.anew)
-        insist_on_refold([(version.number, version.strategy) for version in versions if version.id in anew])
+        remade = frozenset(holding.remade)
+        insist_on_refold([(version.number, version.strategy) for version in versions if version.id in remade])
     return Family({version.id: version for version in versions}, lineages, holding)
 
 
@@ -113,7 +113,7 @@ def _make(session: Session, params: EraseParams, family: Family, drafts: Drafts)
     made: dict[UUID, Version] = {}
     ids: dict[UUID, UUID] = {}
     number = max(lineage.next_number for lineage in family.lineages)
-    for old_id in family.affected.anew:
+    for old_id in family.affected.remade:
         old = family.versions[old_id]
         assert old.parent_id is not None
         new = Version(

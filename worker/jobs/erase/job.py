@@ -1,6 +1,6 @@
-"""An erase job: the versions that hold a concept are made anew without it, and everything of it goes, at once.
+"""An erase job: the versions that hold a concept are made again without it, and everything of it goes, at once.
 
-What has to be trained anew is trained first, version by version, and kept as drafts, so that a job that is interrupted
+What has to be trained again is trained first, version by version, and kept as drafts, so that a job that is interrupted
 goes on where it was. Then one transaction, under the locks of all lineages concerned, puts the new versions into the
 place of the old ones; if a version that holds the concept has come up meanwhile, its turn comes first.
 """
@@ -31,7 +31,7 @@ def run(context: JobContext, params: EraseParams) -> None:
     """Erase the concept from every branch.
 
     Raises:
-        DeletedError: the lineage, or a concept that has to be trained anew, was deleted.
+        DeletedError: the lineage, or a concept that has to be trained again, was deleted.
         InvalidInputError: a version has come up that cannot be folded without what came before it.
     """
     while not _publish(context, params):
@@ -55,8 +55,8 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
         chain = _chain(family, drafts, version)
         last = session.get_one(StoredObject, chain[-1].adapter_object_id) if chain else None
     lesson = _lesson(version, links_of(chain, context.objects.get), None if last is None else last.sha256)
-    total = sum(_steps(family.versions[version_id]) for version_id in family.affected.anew)
-    done = sum(_steps(family.versions[version_id]) for version_id in family.affected.anew if version_id in drafts)
+    total = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade)
+    done = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade if version_id in drafts)
     learned = learn(context, lesson, TrainHooks(context, done, total))
     with transaction(context.engine) as session:
         _keep(session, context, version.id, learned)
@@ -65,7 +65,7 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
 def _lacking(family: Family, drafts: Drafts, params: EraseParams) -> list[UUID]:
     if params.mode is EraseMode.REFOLD:
         return []
-    return [version_id for version_id in family.affected.anew if version_id not in drafts]
+    return [version_id for version_id in family.affected.remade if version_id not in drafts]
 
 
 def _steps(version: Version) -> int:
@@ -134,7 +134,7 @@ def _publish(context: JobContext, params: EraseParams) -> bool:
         context.lease.enter(Phase.PUBLISHING)
         lock_uncanceled(session, context.lease.claim)
         result = replace_versions(session, context.job, params, family, drafts)
-        total = sum(_steps(family.versions[version_id]) for version_id in family.affected.anew)
+        total = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade)
         steps = (total if params.mode is EraseMode.RETRAIN else 0) or 1
         claim, succeeded = context.lease.claim, JobStatus.SUCCEEDED
         leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps)

@@ -60,7 +60,7 @@ class IsolatedTrainingHooks:
         self._evaluation.work()
 
     def wants_checkpoint(self) -> bool:
-        """Never: a concept that is interrupted begins anew, those before it are kept."""
+        """Never: an interrupted concept starts again; those before it are kept."""
         return False
 
     def save_checkpoint(self, data: bytes, step: int) -> None:

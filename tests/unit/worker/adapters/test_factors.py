@@ -57,7 +57,7 @@ def test_bytes_depend_on_contents_alone() -> None:
     metadata = {f"key{n}": str(n) for n in range(20)}
     turned_round = Adapter(0.5, dict(reversed(adapter.modules.items())))
     data = to_bytes(adapter, metadata)
-    # safetensors keeps metadata in maps whose order is random anew for each of them.
+    # safetensors keeps metadata in maps, each of which has a random order of its own.
     assert {to_bytes(adapter, metadata) for _ in range(9)} == {data}
     assert to_bytes(turned_round, dict(reversed(metadata.items()))) == data
     assert to_bytes(adapter, metadata | {"key0": "other"}) != data
