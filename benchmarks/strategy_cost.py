@@ -26,7 +26,7 @@ from worker.models.base import Base
 from worker.models.device import fix_threads
 from worker.models.loading import load_base
 from worker.training.loop import train
-from worker.training.task import TrainingTask
+from worker.training.training_task import TrainingTask
 
 _FOLDER = Path(__file__).parents[1] / "base_models" / "icons-64"
 

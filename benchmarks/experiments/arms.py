@@ -18,12 +18,12 @@ from worker.adapters.injected import injected
 from worker.adapters.strategy_state import state_to_bytes
 from worker.models.base import Base, Conditioning, LatentDistribution
 from worker.models.projections import adapted_projections, projection_shape
-from worker.strategies.base import fresh_factors
+from worker.strategies.task_context import fresh_factors
+from worker.training.concept_dataset import ConceptDataset
 from worker.training.data import Encoded, encode
-from worker.training.lesson import Lesson
 from worker.training.loop import train
-from worker.training.session import open_session
-from worker.training.task import TrainingTask
+from worker.training.train_state import new_train_state
+from worker.training.training_task import TrainingTask
 
 
 class Arm(Value):
@@ -114,16 +114,16 @@ def learn_together(
     one = Arm(strategy=MergeOptions(), training=arm.together)
     tasks = [_task(manifest, concept, token, one, ()) for concept, token in zip(concepts, tokens, strict=True)]
     began = time.perf_counter()
-    lesson = Lesson(base, _joined([encode(base, task, lambda: None) for task in tasks]))
+    dataset = ConceptDataset(base, _joined([encode(base, task, lambda: None) for task in tasks]))
     generator = tasks[0].generator()
     projections = adapted_projections(base.denoiser, tasks[0].adapted_modules)
     shapes = {name: projection_shape(projection) for name, projection in projections.items()}
     factors = fresh_factors(shapes, arm.together.rank, generator)
     with injected(base.denoiser, factors, arm.together.alpha or arm.together.rank) as adapter:
-        session = open_session(adapter, arm.together, generator, {}, base.device)
+        state = new_train_state(adapter, arm.together, generator, {}, base.device)
         for _ in range(arm.together.steps):
-            loss = lesson.loss(arm.together.batch_size, generator)
-            session.update([loss], arm.together.max_grad_norm)
+            loss = dataset.loss(arm.together.batch_size, generator)
+            state.update([loss], arm.together.max_grad_norm)
         link = ChainLink(one.strategy, adapter.snapshot())
     return Learned(link, float(loss.detach()), time.perf_counter() - began)
 

@@ -9,8 +9,8 @@ from app.domain.concepts import ConceptKind
 from app.domain.evaluations import Alignment
 from benchmarks.experiments.concepts import Asked, Concept
 from worker.evaluation.encoders.base import Encoder
+from worker.evaluation.evaluation_task import Column
 from worker.evaluation.judging import Judge, keeps_to_prompt
-from worker.evaluation.task import Column
 
 Encoders = Mapping[ConceptKind, Encoder]
 

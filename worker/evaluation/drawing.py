@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from worker.adapters.accumulated import applied
+from worker.evaluation.evaluation_task import EvaluationHooks, Subject
 from worker.evaluation.protocol import Shot
-from worker.evaluation.task import EvaluationHooks, Subject
 from worker.generation.png import to_png
 from worker.models.base import Base
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from worker.adapters.accumulated import Update, applied
+from worker.evaluation.evaluation_task import EvaluationHooks, Subject
 from worker.evaluation.metrics import FloatArray, base_drift
-from worker.evaluation.task import EvaluationHooks, Subject
 from worker.models.base import Base, Conditioning, Sampling
 
 _SAMPLING_STEPS = 10

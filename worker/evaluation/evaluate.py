@@ -13,11 +13,11 @@ from worker.evaluation import metrics
 from worker.evaluation.drawing import Studio
 from worker.evaluation.drift import DriftMeter
 from worker.evaluation.encoders.base import Encoder
+from worker.evaluation.evaluation_task import EvaluationHooks, EvaluationTask, Subject
 from worker.evaluation.judging import Judge, keeps_to_prompt
 from worker.evaluation.metrics import FloatArray
 from worker.evaluation.protocol import shots
 from worker.evaluation.summary import Findings, summarize
-from worker.evaluation.task import EvaluationHooks, EvaluationTask, Subject
 from worker.models.base import Base
 
 _TILE_PICTURES = 4

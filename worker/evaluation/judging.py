@@ -11,8 +11,8 @@ from app.domain.concepts import ConceptKind
 from app.domain.evaluations import Alignment
 from worker.evaluation.colours import BACKGROUNDS, nearest_background
 from worker.evaluation.encoders.base import Encoder
+from worker.evaluation.evaluation_task import Column
 from worker.evaluation.metrics import FloatArray
-from worker.evaluation.task import Column
 
 _BACKGROUND = re.compile(r"(\w+) background")
 

@@ -12,8 +12,8 @@ from app.domain.evaluations import (
     Row,
 )
 from worker.evaluation import metrics
+from worker.evaluation.evaluation_task import EvaluationTask
 from worker.evaluation.metrics import FloatArray, Line
-from worker.evaluation.task import EvaluationTask
 
 
 @dataclass(frozen=True)

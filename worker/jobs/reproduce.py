@@ -18,7 +18,7 @@ from worker.attempt.machine import describe_machine
 from worker.jobs.teaching import load_images, train_resumably
 from worker.jobs.training_hooks import TrainHooks
 from worker.models.device import with_threads
-from worker.training.task import TrainingTask
+from worker.training.training_task import TrainingTask
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from worker.jobs.training_hooks import read_checkpoint
 from worker.models.base import Base
 from worker.training.checkpoint import CheckpointError
 from worker.training.loop import train
-from worker.training.task import Hooks, Trained, TrainingTask
+from worker.training.training_task import Hooks, Trained, TrainingTask
 
 log = logging.getLogger(__name__)
 

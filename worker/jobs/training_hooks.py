@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainHooks:
-    """Implements `worker.training.task.Hooks` for one attempt at a job.
+    """Implements `worker.training.training_task.Hooks` for one attempt at a job.
 
     A job of several trainings counts its steps through: `done` were done before this training, of `total` in all.
     """

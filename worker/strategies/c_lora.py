@@ -14,8 +14,8 @@ from torch import Tensor
 from app.domain.strategies import CLoraOptions
 from worker.adapters.accumulated import LineageState, Update
 from worker.adapters.injected import LiveAdapter
-from worker.strategies.base import NewTask, Start
-from worker.strategies.scene import Scene
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import AdaptedBase, TaskContext
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class CLora:
 
     options: CLoraOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
-        factors = task.fresh_factors()
-        return Start(parent.update, factors, extra_loss=partial(_penalty, parent.update, self.options.lam))
+        factors = context.fresh_factors()
+        return TaskStart(parent.update, factors, extra_loss=partial(_penalty, parent.update, self.options.lam))
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Penalty:
         return {"update_norm": self.adapter.update_norm()}
 
 
-def _penalty(update: Update, lam: float, scene: Scene) -> Penalty:
+def _penalty(update: Update, lam: float, adapted: AdaptedBase) -> Penalty:
     importance = {
         name: _at_mean_one(update[name].abs()).to(factors.a.device)
-        for name, factors in scene.adapter.modules.items()
+        for name, factors in adapted.adapter.modules.items()
         if name in update and update[name].any()
     }
-    return Penalty(scene.adapter, importance, lam)
+    return Penalty(adapted.adapter, importance, lam)
 
 
 def _at_mean_one(weights: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worker.models.base import Base, Conditioning, Sampling
-from worker.strategies.scene import Scene
+from worker.strategies.task_context import TaskContext
 
 # Guidance would draw from a sharpened distribution, which is not the one that was learned, at twice the cost.
 _NO_GUIDANCE = 1.0
@@ -23,24 +23,24 @@ class Replay:
     conditioning: Conditioning
 
 
-def draw_replay(scene: Scene, prompts: tuple[str, ...], steps: int, generator: torch.Generator) -> Replay:
+def draw_replay(context: TaskContext, prompts: tuple[str, ...], steps: int, generator: torch.Generator) -> Replay:
     """One latent for each prompt, by the base as it computes just now."""
     drawn = [
-        scene.base.sample_latents(
+        context.base.sample_latents(
             Sampling(
                 prompt=prompt,
                 negative_prompt=None,
                 steps=steps,
                 guidance_scale=_NO_GUIDANCE,
-                resolution=scene.resolution,
+                resolution=context.training.resolution,
             ),
             generator,
-            lambda *_: scene.tick(),
+            lambda *_: context.tick(),
         )
         for prompt in prompts
     ]
     # In fp32 as the images' latents are, so that noise is added as exactly.
-    return Replay(torch.cat(drawn).float(), scene.base.encode_prompts(list(prompts)))
+    return Replay(torch.cat(drawn).float(), context.base.encode_prompts(list(prompts)))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from torch import Tensor
 from app.domain.strategies import EwcOptions
 from worker.adapters.accumulated import LineageState
 from worker.adapters.injected import LiveAdapter, LiveFactors
-from worker.strategies.base import NewTask, Start
 from worker.strategies.gradients import gradients_of
 from worker.strategies.importance import Importance, added, packed, unpacked
-from worker.strategies.scene import Scene
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import AdaptedBase, TaskContext
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class Ewc:
 
     options: EwcOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """As `merge`: gaussian A and zero B, over `W0 + D_{t-1}`."""
         earlier = unpacked(parent.strategy_state)
-        return Start(
+        return TaskStart(
             parent.update,
-            task.fresh_factors(),
+            context.fresh_factors(),
             extra_loss=partial(_penalty, earlier, self.options.lam),
             keep=partial(self._keep, earlier),
         )
 
-    def _keep(self, earlier: Mapping[str, Importance], scene: Scene) -> dict[str, Tensor]:
+    def _keep(self, earlier: Mapping[str, Importance], adapted: AdaptedBase) -> dict[str, Tensor]:
         """Omega_t, for the next task."""
-        return packed(added(earlier, self.options.gamma, self._fisher(scene)))
+        return packed(added(earlier, self.options.gamma, self._fisher(adapted)))
 
-    def _fisher(self, scene: Scene) -> dict[str, Importance]:
+    def _fisher(self, adapted: AdaptedBase) -> dict[str, Importance]:
         """F_t, each sample an image with a noise and a timestep of its own."""
         total: dict[str, Importance] = {}
 
@@ -53,11 +53,11 @@ class Ewc:
             own = Importance.of(gradient.float().square())
             total[name] = total[name].plus(own) if name in total else own
 
-        generator = scene.stream("fisher")
-        with gradients_of(scene.adapter.frozen_weights(), add):
+        generator = adapted.context.stream("fisher")
+        with gradients_of(adapted.adapter.frozen_weights(), add):
             for _ in range(self.options.fisher_samples):
-                scene.concept_loss(1, generator).backward()
-                scene.tick()
+                adapted.context.concept_loss(1, generator).backward()
+                adapted.context.tick()
         return _at_mean_one(total)
 
 
@@ -96,13 +96,13 @@ def _weighted_square(factors: LiveFactors, row: Tensor, column: Tensor) -> Tenso
     return ((b.T @ b) * (a @ a.T)).sum()
 
 
-def _penalty(earlier: Mapping[str, Importance], lam: float, scene: Scene) -> Penalty:
+def _penalty(earlier: Mapping[str, Importance], lam: float, adapted: AdaptedBase) -> Penalty:
     roots = {
         name: _roots(earlier[name], factors.a.device)
-        for name, factors in scene.adapter.modules.items()
+        for name, factors in adapted.adapter.modules.items()
         if name in earlier and earlier[name].mean > 0
     }
-    return Penalty(scene.adapter, roots, lam)
+    return Penalty(adapted.adapter, roots, lam)
 
 
 def _roots(importance: Importance, device: torch.device) -> tuple[Tensor, Tensor]:

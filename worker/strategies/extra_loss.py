@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from worker.strategies.scene import Scene
+from worker.strategies.task_context import AdaptedBase
 
 
 class ExtraLoss(Protocol):
@@ -28,7 +28,7 @@ class ExtraLoss(Protocol):
         """Figures about the trained adapter, for the version's provenance."""
 
 
-MakeExtraLoss = Callable[[Scene], ExtraLoss]
+MakeExtraLoss = Callable[[AdaptedBase], ExtraLoss]
 """Called once per task, when the adapter is on the base and before the first step."""
 
 
@@ -37,7 +37,7 @@ class NoExtraLoss:
 
     streams: Mapping[str, torch.Generator] = MappingProxyType({})
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, adapted: AdaptedBase) -> None:
         """All scenes are one to it."""
 
     def of_step(self) -> Tensor | None:

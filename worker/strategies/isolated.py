@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from app.domain.strategies import IsolatedOptions
 from worker.adapters.accumulated import LineageState
-from worker.strategies.base import NewTask, Start
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import TaskContext
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,6 @@ class Isolated:
 
     options: IsolatedOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """Gaussian A and zero B, over `W0 + D_b`, whatever the run has learned."""
-        return Start(parent.where_run_began(self.options).update, task.fresh_factors())
+        return TaskStart(parent.where_run_began(self.options).update, context.fresh_factors())

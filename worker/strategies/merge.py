@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from app.domain.strategies import MergeOptions
 from worker.adapters.accumulated import LineageState
-from worker.strategies.base import NewTask, Start
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import TaskContext
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,6 @@ class Merge:
 
     options: MergeOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """Gaussian A and zero B, over `W0 + D_{t-1}`."""
-        return Start(parent.update, task.fresh_factors())
+        return TaskStart(parent.update, context.fresh_factors())

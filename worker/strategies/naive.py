@@ -12,7 +12,8 @@ from app.domain.strategies import NaiveOptions
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import LineageState
 from worker.adapters.factors import Adapter
-from worker.strategies.base import NewTask, Shapes, Start
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import Shapes, TaskContext
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Naive:
 
     options: NaiveOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """The parent's factors if the parent is of a naive run, else as `merge`; over `W0 + D_b`."""
         running = _running_adapter(parent)
         if running is None:
-            return Start(parent.update, task.fresh_factors())
-        _refuse_another_shape(running, task.shapes, task.training)
-        return Start(parent.where_run_began(self.options).update, dict(running.modules))
+            return TaskStart(parent.update, context.fresh_factors())
+        _refuse_another_shape(running, context.shapes, context.training)
+        return TaskStart(parent.where_run_began(self.options).update, dict(running.modules))
 
 
 def _running_adapter(parent: LineageState) -> Adapter | None:

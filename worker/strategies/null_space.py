@@ -16,8 +16,9 @@ from app.domain.strategies import NullSpaceOptions
 from worker.adapters.accumulated import LineageState, Update, applied
 from worker.adapters.factors import Factors
 from worker.models.base import TextInputs
-from worker.strategies.base import NewTask, Start
-from worker.strategies.bases import (
+from worker.strategies.gradients import gradients_of
+from worker.strategies.strategy import TaskStart
+from worker.strategies.subspaces import (
     at_norm_of,
     bases_of_learned,
     covered_energy,
@@ -26,7 +27,7 @@ from worker.strategies.bases import (
     row_basis,
     turned_away,
 )
-from worker.strategies.gradients import gradients_of
+from worker.strategies.task_context import TaskContext
 from worker.strategies.token_basis import TokenBasis, token_basis
 
 
@@ -36,45 +37,45 @@ class NullSpace:
 
     options: NullSpaceOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """Frozen A's that see no earlier token, of the keys and values; the others as `orthogonal_merge`."""
-        fresh = task.fresh_factors()
-        texts = _text_inputs(task)
+        fresh = context.fresh_factors()
+        texts = _text_inputs(context)
         fed = {} if texts is None else {name: f for name, f in fresh.items() if name in texts.modules}
         others = {name: factors for name, factors in fresh.items() if name not in fed}
-        bases = bases_of_learned(parent, others, task.setting.tick)
-        notes = covered_energy(parent.update, bases, task.setting.tick)
+        bases = bases_of_learned(parent, others, context.tick)
+        notes = covered_energy(parent.update, bases, context.tick)
         factors = fresh | turned_away(others, bases)
         if texts is not None and fed:
             # The projections that texts feed are all as wide as a token, so they share one basis.
             basis = token_basis(texts, min(room_beside(f) for f in fed.values()))
-            gradients = self._gradients(parent.update, task, list(fed))
+            gradients = self._gradients(parent.update, context, list(fed))
             factors |= {name: _blind(fed[name], gradients[name], basis.q) for name in fed}
             notes |= _notes(basis, fed)
-        return Start(parent.update, factors, frozenset(fed), notes)
+        return TaskStart(parent.update, factors, frozenset(fed), notes)
 
-    def _gradients(self, beneath: Update, task: NewTask, names: list[str]) -> dict[str, Tensor]:
+    def _gradients(self, beneath: Update, context: TaskContext, names: list[str]) -> dict[str, Tensor]:
         """G of each module: the mean gradient of the new concept's loss with respect to D, at the parent version."""
-        setting, total = task.setting, dict[str, Tensor]()
+        total: dict[str, Tensor] = {}
 
         def add(name: str, gradient: Tensor) -> None:
             own = gradient.to("cpu", torch.float32)
             total[name] = total[name] + own if name in total else own
 
-        denoiser, generator = setting.base.denoiser, setting.stream("gradients")
+        denoiser, generator = context.base.denoiser, context.stream("gradients")
         with applied(denoiser, beneath):
             weights = {name: denoiser.get_parameter(f"{name}.weight") for name in names}
             with gradients_of(weights, add):
                 for _ in range(self.options.gradient_batches):
-                    setting.concept_loss(task.training.batch_size, generator).backward()
-                    setting.tick()
+                    context.concept_loss(context.training.batch_size, generator).backward()
+                    context.tick()
         return total
 
 
-def _text_inputs(task: NewTask) -> TextInputs | None:
+def _text_inputs(context: TaskContext) -> TextInputs | None:
     """None for a first task: it has nothing to protect, and is that of `merge`."""
-    prompts = task.setting.earlier_prompts
-    return task.setting.base.text_inputs(list(dict.fromkeys(prompts))) if prompts else None
+    prompts = context.earlier_prompts
+    return context.base.text_inputs(list(dict.fromkeys(prompts))) if prompts else None
 
 
 def _blind(drawn: Factors, gradient: Tensor, q: Tensor) -> Factors:

@@ -13,8 +13,8 @@ from app.domain.errors import InvalidInputError
 from app.domain.strategies import OrthogonalBasis, OrthogonalMergeOptions
 from worker.adapters.accumulated import LineageState
 from worker.adapters.factors import Factors
-from worker.strategies.base import NewTask, Start
-from worker.strategies.bases import (
+from worker.strategies.strategy import TaskStart
+from worker.strategies.subspaces import (
     RowBasis,
     at_norm_of,
     bases_of_learned,
@@ -24,6 +24,7 @@ from worker.strategies.bases import (
     row_basis,
     turned_away,
 )
+from worker.strategies.task_context import TaskContext
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,22 @@ class OrthogonalMerge:
 
     options: OrthogonalMergeOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """A by the basis of the options, and zero B, over `W0 + D_{t-1}`; a first task starts as `merge` does.
 
         Raises:
             InvalidInputError: `strict`, and Q had to be cut; or `reference` after adapters of another rank.
         """
-        fresh = task.fresh_factors()
+        fresh = context.fresh_factors()
         # The first task has nothing to stay orthogonal to, and is the same for every strategy.
         frozen_a = frozenset(fresh) if self.options.freeze_a and parent.last is not None else frozenset()
         if self.options.basis is OrthogonalBasis.REFERENCE:
-            return Start(parent.update, self._by_reference(parent, fresh), frozen_a)
-        bases = self._bases(parent, fresh, task.setting.tick)
+            return TaskStart(parent.update, self._by_reference(parent, fresh), frozen_a)
+        bases = self._bases(parent, fresh, context.tick)
         if self.options.strict:
-            _refuse_cut(bases, task.training.rank)
-        notes = covered_energy(parent.update, bases, task.setting.tick)
-        return Start(parent.update, turned_away(fresh, bases), frozen_a, notes)
+            _refuse_cut(bases, context.training.rank)
+        notes = covered_energy(parent.update, bases, context.tick)
+        return TaskStart(parent.update, turned_away(fresh, bases), frozen_a, notes)
 
     def _bases(
         self, parent: LineageState, fresh: Mapping[str, Factors], tick: Callable[[], None]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain.strategies import StrategyOptions
-from worker.strategies.base import Strategy
 from worker.strategies.c_lora import CLora
 from worker.strategies.ewc import Ewc
 from worker.strategies.isolated import Isolated
@@ -14,6 +13,7 @@ from worker.strategies.naive import Naive
 from worker.strategies.null_space import NullSpace
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.self_replay import SelfReplay
+from worker.strategies.strategy import Strategy
 
 # Each takes the options of its own name; the pairing is what the test holds.
 ALGORITHMS: dict[str, Callable[[Any], Strategy]] = {

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from app.domain.strategies import NullSpaceOptions, ReplayStart, SelfReplayOptions
 from worker.adapters.accumulated import LineageState
-from worker.strategies.base import NewTask, Start
 from worker.strategies.distillation import Distillation, draw_replay
 from worker.strategies.null_space import NullSpace
-from worker.strategies.scene import Scene
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import AdaptedBase, TaskContext
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class SelfReplay:
 
     options: SelfReplayOptions
 
-    def start(self, parent: LineageState, task: NewTask) -> Start:
+    def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """As `merge`, gaussian A and zero B over `W0 + D_{t-1}`, or as `null_space`."""
         if self.options.start is ReplayStart.NULL_SPACE:
-            start = NullSpace(NullSpaceOptions()).start(parent, task)
+            start = NullSpace(NullSpaceOptions()).start(parent, context)
         else:
-            start = Start(parent.update, task.fresh_factors())
+            start = TaskStart(parent.update, context.fresh_factors())
         return replace(start, extra_loss=partial(_teachers, self.options))
 
 
@@ -60,17 +60,17 @@ class Teachers:
         return {f"{name}_latents": float(len(term.replay.latents)) for name, term in self.terms.items()}
 
 
-def _teachers(options: SelfReplayOptions, scene: Scene) -> Teachers:
-    old = scene.earlier_prompts * options.latents_per_concept
-    neutral = [scene.neutral_prompts[n % len(scene.neutral_prompts)] for n in range(options.neutral_latents)]
-    terms = {}
+def _teachers(options: SelfReplayOptions, adapted: AdaptedBase) -> Teachers:
+    context, terms = adapted.context, {}
+    old = context.earlier_prompts * options.latents_per_concept
+    neutral = [context.neutral_prompts[n % len(context.neutral_prompts)] for n in range(options.neutral_latents)]
     for name, prompts, weight, as_teacher in (
-        ("earlier", old, options.lam, scene.without_adapter),
-        ("neutral", tuple(neutral), options.mu, scene.as_base),
+        ("earlier", old, options.lam, adapted.without_adapter),
+        ("neutral", tuple(neutral), options.mu, adapted.as_base),
     ):
         if prompts and weight > 0:
             with as_teacher():
-                replay = draw_replay(scene, prompts, options.sampling_steps, scene.stream(f"{name} latents"))
-            size, generator = options.replay_batch_size, scene.stream(name)
-            terms[name] = Distillation(scene.base, as_teacher, replay, weight, size, generator)
+                replay = draw_replay(context, prompts, options.sampling_steps, context.stream(f"{name} latents"))
+            size, generator = options.replay_batch_size, context.stream(name)
+            terms[name] = Distillation(context.base, as_teacher, replay, weight, size, generator)
     return Teachers(terms)

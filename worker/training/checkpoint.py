@@ -16,8 +16,8 @@ from worker.adapters.factors import to_bytes
 from worker.adapters.strategy_state import state_to_bytes
 from worker.adapters.tensor_file import TensorFileError, pack, unpack
 from worker.models.base import Base
-from worker.training.session import Session
-from worker.training.task import TrainingTask
+from worker.training.train_state import TrainState
+from worker.training.training_task import TrainingTask
 
 FORMAT = "palimpsest-checkpoint-2"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -52,15 +52,15 @@ def task_digest(base: Base, task: TrainingTask) -> str:
     return digest.hexdigest()
 
 
-def capture(session: Session, step: int, loss: float, digest: str) -> bytes:
-    """The session as it is now, after `step` steps."""
-    parameters = session.adapter.parameters()
+def capture(state: TrainState, step: int, loss: float, digest: str) -> bytes:
+    """The state as it is now, after `step` steps."""
+    parameters = state.adapter.parameters()
     tensors: dict[str, Tensor] = {f"parameter.{n}": parameter for n, parameter in enumerate(parameters)}
-    for n, moments in session.optimizer.state_dict()["state"].items():
+    for n, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{n}.{name}": moments[name] for name in _MOMENTS}
-    tensors["generator"] = session.generator.get_state()
-    tensors |= {f"stream.{name}": stream.get_state() for name, stream in session.streams.items()}
-    lr_state = json.dumps(session.lr_scheduler.state_dict())
+    tensors["generator"] = state.generator.get_state()
+    tensors |= {f"stream.{name}": stream.get_state() for name, stream in state.streams.items()}
+    lr_state = json.dumps(state.lr_scheduler.state_dict())
     texts = {"format": FORMAT, "step": str(step), "loss": repr(loss), "task": digest, "lr_scheduler": lr_state}
     return pack(tensors, texts)
 
@@ -80,21 +80,21 @@ def parse(data: bytes, digest: str) -> Checkpoint:
     return Checkpoint(int(texts["step"]), float(texts["loss"]), digest, texts["lr_scheduler"], tensors)
 
 
-def restore(session: Session, checkpoint: Checkpoint) -> None:
-    """Bring a session at step 0 to the checkpoint's state."""
+def restore(state: TrainState, checkpoint: Checkpoint) -> None:
+    """Bring a state at step 0 to the checkpoint's."""
     tensors = checkpoint.tensors
-    parameters = session.adapter.parameters()
+    parameters = state.adapter.parameters()
     with torch.no_grad():
         for n, parameter in enumerate(parameters):
             parameter.copy_(tensors[f"parameter.{n}"])
-    state = session.optimizer.state_dict()
-    trained = range(len(session.adapter.trainable()))
-    state["state"] = {n: {name: tensors[f"optimizer.{n}.{name}"] for name in _MOMENTS} for n in trained}
-    session.optimizer.load_state_dict(state)
-    session.lr_scheduler.load_state_dict(json.loads(checkpoint.lr_state))
+    moments = state.optimizer.state_dict()
+    trained = range(len(state.adapter.trainable()))
+    moments["state"] = {n: {name: tensors[f"optimizer.{n}.{name}"] for name in _MOMENTS} for n in trained}
+    state.optimizer.load_state_dict(moments)
+    state.lr_scheduler.load_state_dict(json.loads(checkpoint.lr_state))
     # An lr_scheduler writes its rate into the optimizer only when it steps.
-    for group, rate in zip(session.optimizer.param_groups, session.lr_scheduler.get_last_lr(), strict=True):
+    for group, rate in zip(state.optimizer.param_groups, state.lr_scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
-    session.generator.set_state(tensors["generator"])
-    for name, stream in session.streams.items():
+    state.generator.set_state(tensors["generator"])
+    for name, stream in state.streams.items():
         stream.set_state(tensors[f"stream.{name}"])

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from worker.models.base import Base, Conditioning, Framing, LatentDistribution
-from worker.training.task import TrainingTask
+from worker.training.training_task import TrainingTask
 
 
 @dataclass(frozen=True)

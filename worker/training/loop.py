@@ -17,17 +17,16 @@ from worker.adapters.accumulated import applied
 from worker.adapters.injected import injected
 from worker.models.base import Base
 from worker.models.projections import adapted_projections, projection_shape
-from worker.strategies.base import NewTask, Start
 from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.registry import strategy_of
 from worker.strategies.replay import replay
-from worker.strategies.scene import Scene, Setting
+from worker.strategies.task_context import AdaptedBase, TaskContext
 from worker.training.checkpoint import Checkpoint, capture, parse, restore, task_digest
+from worker.training.concept_dataset import Batch, ConceptDataset
 from worker.training.data import encode
-from worker.training.lesson import Batch, Lesson
-from worker.training.memory import Memory
-from worker.training.session import Session, open_session
-from worker.training.task import Hooks, Trained, TrainingTask
+from worker.training.micro_batches import MicroBatches
+from worker.training.train_state import TrainState, new_train_state
+from worker.training.training_task import Hooks, Trained, TrainingTask
 
 
 def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | None) -> Trained:
@@ -46,45 +45,45 @@ def train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | Non
     def tick() -> None:
         hooks.step(0 if checkpoint is None else checkpoint.step, task.training.steps, None)
 
-    lesson = Lesson(base, encode(base, task, tick))
-    setting = _setting(base, task, lesson, tick)
-    start = _start(task, setting, generator)
+    dataset = ConceptDataset(base, encode(base, task, tick))
+    context = _context(base, task, dataset, generator, tick)
+    start = strategy_of(task.strategy).start(replay(task.chain), context)
     alpha = task.training.alpha or task.training.rank
     with (
         applied(base.denoiser, start.beneath) as beneath,
         injected(base.denoiser, start.factors, alpha, start.frozen_a) as adapter,
     ):
-        scene = Scene(**vars(setting), adapter=adapter, beneath=beneath)
-        extra_loss = start.extra_loss(scene)
+        adapted = AdaptedBase(context, adapter, beneath)
+        extra_loss = start.extra_loss(adapted)
         hooks.phase(Phase.TRAINING)
-        session = open_session(adapter, task.training, generator, extra_loss.streams, base.device)
-        memory = Memory(task.training.batch_size)
-        final_loss = _Loop(task, hooks, digest, lesson, extra_loss, memory).run(session, checkpoint)
+        state = new_train_state(adapter, task.training, generator, extra_loss.streams, base.device)
+        micro_batches = MicroBatches(task.training.batch_size)
+        final_loss = _Loop(task, hooks, digest, dataset, extra_loss, micro_batches).run(state, checkpoint)
         total = task.training.steps
-        state = start.keep(replace(scene, tick=lambda: hooks.step(total, total, None)))
-        notes = {**start.notes, **extra_loss.notes(), **memory.notes()}
-        trained = Trained(adapter.snapshot(), final_loss, notes, state)
+        done = replace(context, tick=lambda: hooks.step(total, total, None))
+        strategy_state = start.keep(replace(adapted, context=done))
+        notes = {**start.notes, **extra_loss.notes(), **micro_batches.notes()}
+        trained = Trained(adapter.snapshot(), final_loss, notes, strategy_state)
     if not trained.adapter.is_finite():
         raise NotFiniteError(f"A factor is not finite after step {task.training.steps}.")
     return trained
 
 
-def _setting(base: Base, task: TrainingTask, lesson: Lesson, tick: Callable[[], None]) -> Setting:
-    return Setting(
+def _context(
+    base: Base, task: TrainingTask, dataset: ConceptDataset, generator: torch.Generator, tick: Callable[[], None]
+) -> TaskContext:
+    projections = adapted_projections(base.denoiser, task.adapted_modules)
+    return TaskContext(
         base=base,
+        shapes={name: projection_shape(projection) for name, projection in projections.items()},
+        training=task.training,
+        generator=generator,
         earlier_prompts=task.earlier_prompts(),
         neutral_prompts=task.neutral_prompts,
-        resolution=task.training.resolution,
-        concept_loss=lesson.loss,
+        concept_loss=dataset.loss,
         stream=task.generator,
         tick=tick,
     )
-
-
-def _start(task: TrainingTask, setting: Setting, generator: torch.Generator) -> Start:
-    projections = adapted_projections(setting.base.denoiser, task.adapted_modules)
-    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
-    return strategy_of(task.strategy).start(replay(task.chain), NewTask(shapes, task.training, generator, setting))
 
 
 @dataclass
@@ -92,36 +91,36 @@ class _Loop:
     task: TrainingTask
     hooks: Hooks
     digest: str
-    lesson: Lesson
+    dataset: ConceptDataset
     extra_loss: ExtraLoss
-    memory: Memory
+    micro_batches: MicroBatches
 
-    def run(self, session: Session, checkpoint: Checkpoint | None) -> float:
+    def run(self, state: TrainState, checkpoint: Checkpoint | None) -> float:
         """All steps that are still to do; returns the loss of the last one."""
         done, loss = 0, math.nan
         if checkpoint is not None:
-            restore(session, checkpoint)
+            restore(state, checkpoint)
             done, loss = checkpoint.step, checkpoint.loss
         total = self.task.training.steps
         for step in range(done + 1, total + 1):
-            loss = self._step(session, step)
+            loss = self._step(state, step)
             self.hooks.step(step, total, loss)
             if self.hooks.wants_checkpoint():
-                self.hooks.save_checkpoint(capture(session, step, loss, self.digest), step)
+                self.hooks.save_checkpoint(capture(state, step, loss, self.digest), step)
         return loss
 
-    def _step(self, session: Session, step: int) -> float:
-        batch = self.lesson.draw(self.task.training.batch_size, session.generator)
-        streams = {name: stream.get_state() for name, stream in session.streams.items()}
+    def _step(self, state: TrainState, step: int) -> float:
+        batch = self.dataset.draw(self.task.training.batch_size, state.generator)
+        streams = {name: stream.get_state() for name, stream in state.streams.items()}
 
         def update(part_size: int) -> float:
-            for name, state in streams.items():
-                session.streams[name].set_state(state)
-            return self._update(session, step, batch, part_size)
+            for name, before in streams.items():
+                state.streams[name].set_state(before)
+            return self._update(state, step, batch, part_size)
 
-        return self.memory.fit(update)
+        return self.micro_batches.fit(update)
 
-    def _update(self, session: Session, step: int, batch: Batch, part_size: int) -> float:
+    def _update(self, state: TrainState, step: int, batch: Batch, part_size: int) -> float:
         """One optimizer step; returns the loss."""
         parts: list[float] = []
 
@@ -132,7 +131,7 @@ class _Loop:
                     raise NotFiniteError(f"The loss is not finite at step {step} of {self.task.training.steps}.")
                 yield part
 
-        norm = session.update(losses(), self.task.training.max_grad_norm)
+        norm = state.update(losses(), self.task.training.max_grad_norm)
         if not math.isfinite(norm):
             raise NotFiniteError(f"The gradient is not finite at step {step} of {self.task.training.steps}.")
         return sum(parts)

@@ -28,7 +28,7 @@ from worker.jobs.erase.family import Family
 from worker.jobs.erase.family import lock as lock_family
 from worker.models.base import Base
 from worker.runner import Runner
-from worker.training.task import Hooks, Trained, TrainingTask
+from worker.training.training_task import Hooks, Trained, TrainingTask
 
 _PATIENCE_SECONDS = 120.0
 

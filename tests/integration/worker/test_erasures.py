@@ -36,7 +36,7 @@ from worker.jobs import teaching
 from worker.jobs.training_hooks import TrainHooks
 from worker.strategies.replay import replay
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from worker.attempt.chain import load_chain
 from worker.jobs import teaching
 from worker.strategies.importance import unpacked
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 NOTES: dict[str, tuple[set[str], set[str]]] = {
     "orthogonal_merge": (set(), {"energy_covered", "least_energy_covered"}),

@@ -22,7 +22,7 @@ from worker.attempt import lease as lease_module
 from worker.attempt.lease import CanceledError, Lease
 from worker.jobs import teaching
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 LEASE_SECONDS = 30.0
 PROGRESS = Progress(3, 6, 0.1, 0.5)

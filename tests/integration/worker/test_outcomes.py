@@ -22,7 +22,7 @@ from worker.jobs import teaching
 from worker.jobs.training_hooks import TrainHooks
 from worker.models.sd import StableDiffusionBase
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 
 @pytest.mark.parametrize("kill_at", [1, 3, 5])

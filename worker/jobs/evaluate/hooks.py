@@ -7,7 +7,7 @@ from worker.attempt.pace import Pace
 
 
 class JobEvaluationHooks:
-    """Implements `worker.evaluation.task.EvaluationHooks` for one attempt at a job."""
+    """Implements `worker.evaluation.evaluation_task.EvaluationHooks` for one attempt at a job."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
@@ -44,7 +44,7 @@ class JobEvaluationHooks:
 
 
 class IsolatedTrainingHooks:
-    """Implements `worker.training.task.Hooks` for a concept that is trained alone on the way."""
+    """Implements `worker.training.training_task.Hooks` for a concept that is trained alone on the way."""
 
     def __init__(self, context: JobContext, evaluation: JobEvaluationHooks) -> None:
         self._context = context

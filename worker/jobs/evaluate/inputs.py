@@ -16,7 +16,7 @@ from app.domain.base_models import BaseModelManifest
 from worker.adapters.accumulated import Update
 from worker.attempt.chain import accumulated_update, ancestry, chain_key
 from worker.attempt.context import JobContext
-from worker.evaluation.task import Column, EvaluationTask, Row, Subject
+from worker.evaluation.evaluation_task import Column, EvaluationTask, Row, Subject
 from worker.jobs.evaluate.hooks import JobEvaluationHooks
 from worker.jobs.evaluate.isolated import Lesson, isolated_subject
 from worker.jobs.evaluate.memos import VersionMemos

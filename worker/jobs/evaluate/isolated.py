@@ -13,11 +13,11 @@ from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import Update, added
 from worker.adapters.factors import from_bytes, to_bytes
 from worker.attempt.context import JobContext
-from worker.evaluation.task import Store, Subject
+from worker.evaluation.evaluation_task import Store, Subject
 from worker.jobs.evaluate.hooks import IsolatedTrainingHooks, JobEvaluationHooks
 from worker.models.base import Base
 from worker.training.loop import train
-from worker.training.task import TrainingTask
+from worker.training.training_task import TrainingTask
 
 # Raised whenever the same inputs make another adapter.
 _RULES_VERSION = "2"

@@ -16,7 +16,7 @@ from worker.attempt.objects import make_dead, make_live
 
 @dataclass(frozen=True)
 class VersionMemos:
-    """Implements `worker.evaluation.task.Store` for one version, within one attempt at a job."""
+    """Implements `worker.evaluation.evaluation_task.Store` for one version, within one attempt at a job."""
 
     context: JobContext
     version_id: UUID

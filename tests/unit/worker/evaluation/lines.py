@@ -14,7 +14,7 @@ from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import Alignment, EvaluationProtocol
 from tests.tiny_pipelines import tiny_base
 from worker.adapters.accumulated import Update
-from worker.evaluation.task import Column, EvaluationTask, Row, Subject
+from worker.evaluation.evaluation_task import Column, EvaluationTask, Row, Subject
 from worker.models.projections import adapted_projections, projection_shape
 
 PROTOCOL = EvaluationProtocol(

@@ -11,10 +11,10 @@ from app.domain.evaluations import EvaluationResult, GateMetric, PromotionGate
 from tests.tiny_pipelines import tiny_base
 from tests.unit.worker.evaluation.lines import CUP, DOG, INK, PROTOCOL, ColourEncoder, Hooks, Memory, picture, task
 from worker.evaluation.evaluate import evaluate
+from worker.evaluation.evaluation_task import EvaluationTask
 from worker.evaluation.gate import judge_gate
 from worker.evaluation.judging import keeps_to_prompt
 from worker.evaluation.protocol import shots
-from worker.evaluation.task import EvaluationTask
 
 COLOURS = ColourEncoder()
 ENCODERS = dict.fromkeys(ConceptKind, COLOURS)

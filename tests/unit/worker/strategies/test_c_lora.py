@@ -14,7 +14,7 @@ from app.domain.strategies import CLoraOptions, MergeOptions
 from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import tiny_base
 from tests.unit.worker.adapters.oracle import Matrix, delta, random_adapter
-from tests.unit.worker.strategies.settings import a_new_task, a_setting
+from tests.unit.worker.strategies.contexts import a_context
 from tests.unit.worker.training.helpers import OPTIONS, Listener, a_task
 from worker.adapters.accumulated import AppliedUpdate, ChainLink, LineageState, Update
 from worker.adapters.factors import Adapter
@@ -22,7 +22,7 @@ from worker.adapters.injected import LiveAdapter, injected
 from worker.strategies.c_lora import CLora
 from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.replay import replay
-from worker.strategies.scene import Scene
+from worker.strategies.task_context import AdaptedBase
 from worker.training.loop import train
 
 SHAPES = {"linear": (5, 6), "conv": (3, 18)}
@@ -35,10 +35,9 @@ def penalty(update: Update, lam: float) -> Iterator[tuple[ExtraLoss, LiveAdapter
     """The extra loss of a task over `update` whose adapter is ADAPTER just now."""
     denoiser = nn.ModuleDict({"linear": nn.Linear(6, 5), "conv": nn.Conv2d(2, 3, 3)})
     strategy = CLora(CLoraOptions(lam=lam))
-    start = strategy.start(LineageState(update), a_new_task(SHAPES, TrainingOptions(rank=2), seed=0))
+    start = strategy.start(LineageState(update), a_context(SHAPES, TrainingOptions(rank=2)))
     with injected(denoiser, ADAPTER.modules, alpha=3.0) as live:
-        scene = Scene(**vars(a_setting()), adapter=live, beneath=AppliedUpdate({}, {}))
-        yield start.extra_loss(scene), live
+        yield start.extra_loss(AdaptedBase(a_context(), live, AppliedUpdate({}, {}))), live
 
 
 def weights(update: Mapping[str, torch.Tensor], name: str) -> Matrix:

@@ -13,7 +13,7 @@ from app.domain.strategies import EwcOptions, MergeOptions
 from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from tests.unit.worker.adapters.oracle import Matrix, delta, random_adapter
-from tests.unit.worker.strategies.settings import a_new_task, a_setting
+from tests.unit.worker.strategies.contexts import a_context
 from tests.unit.worker.training.helpers import OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import AppliedUpdate, ChainLink, LineageState, added, applied
 from worker.adapters.injected import LiveAdapter, injected
@@ -22,11 +22,11 @@ from worker.strategies.ewc import Ewc
 from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.importance import Importance, packed, unpacked
 from worker.strategies.replay import replay
-from worker.strategies.scene import Scene
+from worker.strategies.task_context import AdaptedBase
+from worker.training.concept_dataset import ConceptDataset
 from worker.training.data import encode
-from worker.training.lesson import Lesson
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +53,9 @@ def kept_of(omega: Matrix) -> Matrix:
 def penalty(state: Mapping[str, Tensor], lam: float) -> Iterator[tuple[ExtraLoss, LiveAdapter]]:
     denoiser = nn.ModuleDict({"linear": nn.Linear(6, 5), "conv": nn.Conv2d(2, 3, 3)})
     parent = LineageState({}, strategy_state=state)
-    start = Ewc(EwcOptions(lam=lam)).start(parent, a_new_task(SHAPES, OPTIONS, seed=0))
+    start = Ewc(EwcOptions(lam=lam)).start(parent, a_context(SHAPES, OPTIONS))
     with injected(denoiser, ADAPTER.modules, alpha=3.0) as live:
-        yield start.extra_loss(Scene(**vars(a_setting()), adapter=live, beneath=AppliedUpdate({}, {}))), live
+        yield start.extra_loss(AdaptedBase(a_context(), live, AppliedUpdate({}, {}))), live
 
 
 def test_value_and_gradient_are_those_of_the_formula() -> None:
@@ -90,12 +90,12 @@ def learned(base: Base, strategy: EwcOptions, chain: tuple[ChainLink, ...] = ())
 def sampled_squares(base: Base, trained: Trained, count: int) -> dict[str, Matrix]:
     """The mean over samples of the squared gradient by D, with plain autograd on the merged weights."""
     task, names = a_task(OPTIONS, FEW), sorted(trained.adapter.modules)
-    lesson, generator = Lesson(base, encode(base, task, lambda: None)), task.generator("fisher")
+    dataset, generator = ConceptDataset(base, encode(base, task, lambda: None)), task.generator("fisher")
     total = {name: np.zeros(()) for name in names}
     with applied(base.denoiser, added({}, trained.adapter)):
         weights = [base.denoiser.get_parameter(f"{name}.weight").requires_grad_() for name in names]
         for _ in range(count):
-            found = torch.autograd.grad(lesson.loss(1, generator), weights)
+            found = torch.autograd.grad(dataset.loss(1, generator), weights)
             for name, gradient in zip(names, found, strict=True):
                 total[name] = total[name] + np.square(gradient.flatten(1).double().numpy()) / count
     return total

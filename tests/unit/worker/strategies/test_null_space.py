@@ -18,18 +18,18 @@ from app.domain.strategies import (
 from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from tests.unit.worker.adapters.oracle import random_adapter
-from tests.unit.worker.strategies.settings import a_setting
+from tests.unit.worker.strategies.contexts import a_context
 from tests.unit.worker.training.helpers import ATTENTION, OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import ChainLink, Update, added, applied
 from worker.models.base import Base, TextInputs
 from worker.models.projections import adapted_projections, projection_shape
-from worker.strategies.base import NewTask, Shapes
 from worker.strategies.null_space import NullSpace
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
+from worker.strategies.task_context import Shapes, TaskContext
 from worker.strategies.token_basis import token_basis
+from worker.training.concept_dataset import ConceptDataset
 from worker.training.data import encode
-from worker.training.lesson import Lesson
 from worker.training.loop import train
 
 pytestmark = pytest.mark.slow
@@ -117,9 +117,7 @@ def test_after_training_the_stored_prompts_keys_and_values_are_unchanged(base: B
 
 def test_only_the_keys_and_values_of_texts_keep_their_a(base: Base) -> None:
     chain = chain_of(base, OLD[0])
-    seen: list[NewTask] = []
-
-    begun = NullSpace(NullSpaceOptions()).start(replay(chain), new_task(base, chain, seen))
+    begun = NullSpace(NullSpaceOptions()).start(replay(chain), context_of(base, chain))
     trained = train(base, a_task(QUICK, NullSpaceOptions(), chain), Listener(), None)
     fed = texts(base, "a").modules
     assert begun.frozen_a == fed
@@ -128,24 +126,23 @@ def test_only_the_keys_and_values_of_texts_keep_their_a(base: Base) -> None:
         assert not factors.b.any()
 
 
-def new_task(base: Base, chain: tuple[ChainLink, ...], made: list[NewTask]) -> NewTask:
-    """The task that `train` makes of `a_task`."""
+def context_of(base: Base, chain: tuple[ChainLink, ...]) -> TaskContext:
+    """That of the task that `train` makes of `a_task`."""
     task = a_task(QUICK, NullSpaceOptions(), chain)
-    setting = replace(
-        a_setting(base),
+    return replace(
+        a_context(shapes_of(base), QUICK, base=base),
+        generator=task.generator(),
         earlier_prompts=task.earlier_prompts(),
-        concept_loss=Lesson(base, encode(base, task, lambda: None)).loss,
+        concept_loss=ConceptDataset(base, encode(base, task, lambda: None)).loss,
         stream=task.generator,
     )
-    made.append(NewTask(shapes_of(base), QUICK, task.generator(), setting))
-    return made[-1]
 
 
 def test_a_points_where_the_loss_falls_less_what_the_tokens_span(base: Base) -> None:
     """Against numpy, with gradients by plain autograd."""
     chain = chain_of(base, OLD[0])
-    begun = NullSpace(NullSpaceOptions(gradient_batches=2)).start(replay(chain), new_task(base, chain, []))
-    fresh = new_task(base, chain, []).fresh_factors()
+    begun = NullSpace(NullSpaceOptions(gradient_batches=2)).start(replay(chain), context_of(base, chain))
+    fresh = context_of(base, chain).fresh_factors()
     tokens = texts(base, OLD[0]).tokens.double().flatten(0, 1).numpy()
     unit = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
     _, values, vectors = np.linalg.svd(unit, full_matrices=False)
@@ -160,11 +157,11 @@ def test_a_points_where_the_loss_falls_less_what_the_tokens_span(base: Base) -> 
 
 
 def plain_gradients(base: Base, chain: tuple[ChainLink, ...], batches: int) -> dict[str, np.ndarray]:
-    task, names = new_task(base, chain, []), sorted(texts(base, "a").modules)
+    context, names = context_of(base, chain), sorted(texts(base, "a").modules)
     with applied(base.denoiser, replay(chain).update):
         weights = [base.denoiser.get_parameter(f"{name}.weight").requires_grad_() for name in names]
-        generator = task.setting.stream("gradients")
-        loss = sum(task.setting.concept_loss(QUICK.batch_size, generator) for _ in range(batches))
+        generator = context.stream("gradients")
+        loss = sum(context.concept_loss(QUICK.batch_size, generator) for _ in range(batches))
         assert isinstance(loss, Tensor)
         found = torch.autograd.grad(loss, weights)
     return {name: gradient.double().numpy() for name, gradient in zip(names, found, strict=True)}
@@ -172,8 +169,8 @@ def plain_gradients(base: Base, chain: tuple[ChainLink, ...], batches: int) -> d
 
 def test_all_else_starts_as_orthogonal_merge(base: Base) -> None:
     chain = chain_of(base, *OLD)
-    begun = NullSpace(NullSpaceOptions()).start(replay(chain), new_task(base, chain, []))
-    turned = OrthogonalMerge(OrthogonalMergeOptions()).start(replay(chain), new_task(base, chain, []))
+    begun = NullSpace(NullSpaceOptions()).start(replay(chain), context_of(base, chain))
+    turned = OrthogonalMerge(OrthogonalMergeOptions()).start(replay(chain), context_of(base, chain))
     for name in begun.factors.keys() - texts(base, "a").modules:
         assert torch.equal(begun.factors[name].a, turned.factors[name].a)
 

@@ -11,11 +11,12 @@ from app.domain.strategies import MergeOptions, OrthogonalBasis, OrthogonalMerge
 from app.domain.training import TrainingOptions
 from tests.unit.worker.adapters.oracle import Matrix, accumulated, random_adapter
 from tests.unit.worker.strategies.chains import Chain, chains
-from tests.unit.worker.strategies.settings import a_new_task
+from tests.unit.worker.strategies.contexts import a_context
 from worker.adapters.accumulated import ChainLink
-from worker.strategies.base import Shapes, Start, fresh_factors
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
+from worker.strategies.strategy import TaskStart
+from worker.strategies.task_context import Shapes, fresh_factors
 
 SHAPES = {"to_k": (30, 20), "to_q": (40, 60)}
 PROTECTING = [OrthogonalBasis.SPAN, OrthogonalBasis.PREVIOUS]
@@ -27,8 +28,8 @@ def link(seed: int, rank: int = 4) -> ChainLink:
     return ChainLink(MergeOptions(), random_adapter(SHAPES, rank, 1.0, seed))
 
 
-def start(options: OrthogonalMergeOptions, chain: list[ChainLink], rank: int = 4, shapes: Shapes = SHAPES) -> Start:
-    task = a_new_task(shapes, TrainingOptions(rank=rank), DRAW_SEED)
+def start(options: OrthogonalMergeOptions, chain: list[ChainLink], rank: int = 4, shapes: Shapes = SHAPES) -> TaskStart:
+    task = a_context(shapes, TrainingOptions(rank=rank), DRAW_SEED)
     return OrthogonalMerge(options).start(replay(chain), task)
 
 

@@ -16,11 +16,11 @@ from app.domain.strategies import (
 )
 from app.domain.training import TrainingOptions
 from tests.unit.worker.adapters.oracle import Matrix, random_adapter
-from tests.unit.worker.strategies.settings import a_new_task
+from tests.unit.worker.strategies.contexts import a_context
 from worker.adapters.accumulated import ChainLink
-from worker.strategies.base import Shapes
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
+from worker.strategies.task_context import Shapes
 
 D_IN = 4096
 SHAPES = {"to_q": (8, D_IN)}
@@ -34,7 +34,7 @@ def link(seed: int, rank: int, strategy: StrategyOptions = MERGE, shapes: Shapes
 
 
 def started_a(chain: list[ChainLink], rank: int, options: OrthogonalMergeOptions = REFERENCE) -> Matrix:
-    begun = OrthogonalMerge(options).start(replay(chain), a_new_task(SHAPES, TrainingOptions(rank=rank), seed=7))
+    begun = OrthogonalMerge(options).start(replay(chain), a_context(SHAPES, TrainingOptions(rank=rank), seed=7))
     assert begun.notes == {}
     a: Matrix = begun.factors["to_q"].a.double().numpy()
     return a

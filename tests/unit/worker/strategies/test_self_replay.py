@@ -16,7 +16,7 @@ from app.domain.training import TrainingOptions
 from tests.tiny_pipelines import tiny_base, write_tiny_sd
 from tests.tiny_sdxl import tiny_sdxl_base, write_tiny_sdxl
 from tests.unit.worker.adapters.oracle import random_adapter
-from tests.unit.worker.strategies.settings import a_new_task, a_setting
+from tests.unit.worker.strategies.contexts import a_context
 from tests.unit.worker.training.helpers import ATTENTION, OPTIONS, Listener, a_task, file_of, same_weights, weights_of
 from worker.adapters.accumulated import ChainLink, Update, added, applied
 from worker.adapters.factors import Adapter
@@ -25,10 +25,10 @@ from worker.models.base import Base, Sampling
 from worker.models.loading import load_base
 from worker.models.projections import adapted_projections, projection_shape
 from worker.strategies.replay import replay
-from worker.strategies.scene import Scene
 from worker.strategies.self_replay import SelfReplay, Teachers
+from worker.strategies.task_context import AdaptedBase
 from worker.training.loop import train
-from worker.training.task import Trained, TrainingTask
+from worker.training.training_task import Trained, TrainingTask
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ class Second:
     """A second task whose adapter has learned something: the three models, each as one update on the base."""
 
     base: Base
-    scene: Scene
+    adapted: AdaptedBase
     parent: Update
     student: Update
 
@@ -70,9 +70,10 @@ def second_task(base: Base, trains_a: bool = True) -> Iterator[Second]:
         applied(base.denoiser, parent) as beneath,
         injected(base.denoiser, adapter.modules, 0.2, frozenset() if trains_a else adapter.modules.keys()) as live,
     ):
-        setting = replace(a_setting(base), earlier_prompts=OLD_PROMPTS, neutral_prompts=NEUTRAL_PROMPTS, stream=stream)
-        scene = Scene(**vars(setting), adapter=live, beneath=beneath)
-        yield Second(base, scene, parent, added(parent, adapter))
+        context = replace(
+            a_context(base=base), earlier_prompts=OLD_PROMPTS, neutral_prompts=NEUTRAL_PROMPTS, stream=stream
+        )
+        yield Second(base, AdaptedBase(context, live, beneath), parent, added(parent, adapter))
 
 
 def stream(name: str) -> torch.Generator:
@@ -93,9 +94,9 @@ def seen(base: Base) -> Tensor:
 def test_teacher_and_base_speak_as_if_no_adapter_were_there(base: Base) -> None:
     with second_task(base) as task:
         student = seen(base)
-        with task.scene.without_adapter():
+        with task.adapted.without_adapter():
             teacher = seen(base)
-        with task.scene.as_base():
+        with task.adapted.as_base():
             original = seen(base)
         assert torch.equal(seen(base), student)
     assert torch.equal(teacher, task.predict(task.parent, *inputs()))
@@ -109,17 +110,17 @@ def test_teacher_and_base_speak_as_if_no_adapter_were_there(base: Base) -> None:
 def test_asking_a_teacher_changes_nothing_of_what_is_trained(trains_a: bool) -> None:
     base = tiny_base()
     with second_task(base, trains_a) as task:
-        trained, weights = [id(p) for p in task.scene.adapter.trainable()], weights_of(base)
-        with pytest.raises(KeyboardInterrupt), task.scene.as_base():
+        trained, weights = [id(p) for p in task.adapted.adapter.trainable()], weights_of(base)
+        with pytest.raises(KeyboardInterrupt), task.adapted.as_base():
             raise KeyboardInterrupt
-        assert [id(p) for p in task.scene.adapter.trainable()] == trained
+        assert [id(p) for p in task.adapted.adapter.trainable()] == trained
         assert same_weights(base, weights)
         assert torch.is_grad_enabled()
 
 
 def test_each_teacher_draws_its_own_latents(base: Base) -> None:
     with second_task(base) as task:
-        teachers = made(task.scene)
+        teachers = made(task.adapted)
     for name, update, prompts in (
         ("earlier", task.parent, [*OLD_PROMPTS, *OLD_PROMPTS]),
         ("neutral", {}, ["a photo", "a red cup", "a photo"]),
@@ -130,10 +131,10 @@ def test_each_teacher_draws_its_own_latents(base: Base) -> None:
         assert torch.equal(teachers.terms[name].replay.latents, torch.cat(drawn))
 
 
-def made(scene: Scene, options: SelfReplayOptions = FEW) -> Teachers:
-    shapes = dict.fromkeys(scene.adapter.modules, (1, 1))
-    start = SelfReplay(options).start(replay(()), a_new_task(shapes, OPTIONS, seed=0))
-    teachers = start.extra_loss(scene)
+def made(adapted: AdaptedBase, options: SelfReplayOptions = FEW) -> Teachers:
+    shapes = dict.fromkeys(adapted.adapter.modules, (1, 1))
+    start = SelfReplay(options).start(replay(()), a_context(shapes, OPTIONS))
+    teachers = start.extra_loss(adapted)
     assert isinstance(teachers, Teachers)
     return teachers
 
@@ -145,7 +146,7 @@ def sampling(prompt: str) -> Sampling:
 def test_the_loss_is_that_of_the_formula(base: Base) -> None:
     options = FEW.model_copy(update={"lam": 2.0, "mu": 0.5})
     with second_task(base) as task:
-        teachers = made(task.scene, options)
+        teachers = made(task.adapted, options)
         loss = teachers.of_step()
     assert loss is not None
     expected = torch.zeros(())
@@ -167,13 +168,13 @@ def test_the_loss_is_that_of_the_formula(base: Base) -> None:
 def test_a_student_that_has_learned_nothing_is_its_own_teacher() -> None:
     with second_task(tiny_base()) as task:
         with torch.no_grad():
-            for factors in task.scene.adapter.modules.values():
+            for factors in task.adapted.adapter.modules.values():
                 factors.b.zero_()
-        assert made(task.scene, FEW.model_copy(update={"mu": 0})).of_step() == 0
-        loss = made(task.scene).of_step()
+        assert made(task.adapted, FEW.model_copy(update={"mu": 0})).of_step() == 0
+        loss = made(task.adapted).of_step()
         assert loss is not None
         loss.backward()
-        assert any(factors.b.grad.any() for factors in task.scene.adapter.modules.values())  # type: ignore[union-attr]
+        assert any(factors.b.grad.any() for factors in task.adapted.adapter.modules.values())  # type: ignore[union-attr]
 
 
 CHAIN = (ChainLink(MergeOptions(), an_adapter(tiny_base(), 1), OLD_PROMPTS[0]),)

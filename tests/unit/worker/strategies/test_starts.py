@@ -18,9 +18,8 @@ from app.domain.strategies import (
 )
 from app.domain.training import TrainingOptions
 from tests.unit.worker.adapters.oracle import delta, random_adapter
-from tests.unit.worker.strategies.settings import a_new_task
+from tests.unit.worker.strategies.contexts import a_context
 from worker.adapters.accumulated import BASE_STATE, ChainLink
-from worker.strategies.base import Start, Strategy
 from worker.strategies.c_lora import CLora
 from worker.strategies.isolated import Isolated
 from worker.strategies.magnitude import Magnitude
@@ -29,6 +28,7 @@ from worker.strategies.naive import Naive
 from worker.strategies.orthogonal_merge import OrthogonalMerge
 from worker.strategies.replay import replay
 from worker.strategies.self_replay import SelfReplay
+from worker.strategies.strategy import Strategy, TaskStart
 
 SHAPES = {"to_q": (40, 600), "to_k": (30, 500)}
 TRAINING = TrainingOptions(rank=4)
@@ -42,11 +42,11 @@ def link(options: StrategyOptions, seed: int, rank: int = 4, scale: float = 1.0)
     return ChainLink(options, random_adapter(SHAPES, rank, scale, seed))
 
 
-def start(strategy: Strategy, *chain: ChainLink, training: TrainingOptions = TRAINING) -> Start:
-    return strategy.start(replay(chain), a_new_task(SHAPES, training, seed=7))
+def start(strategy: Strategy, *chain: ChainLink, training: TrainingOptions = TRAINING) -> TaskStart:
+    return strategy.start(replay(chain), a_context(SHAPES, training, seed=7))
 
 
-def same_factors(one: Start, other: Start) -> bool:
+def same_factors(one: TaskStart, other: TaskStart) -> bool:
     return all(
         torch.equal(factors.a, other.factors[name].a) and torch.equal(factors.b, other.factors[name].b)
         for name, factors in one.factors.items()
@@ -76,8 +76,8 @@ def test_the_first_task_is_the_same_for_all(strategy: Strategy) -> None:
 
 def test_the_order_of_modules_does_not_matter() -> None:
     turned_round = dict(reversed(SHAPES.items()))
-    one = MERGE.start(BASE_STATE, a_new_task(SHAPES, TRAINING, seed=7))
-    other = MERGE.start(BASE_STATE, a_new_task(turned_round, TRAINING, seed=7))
+    one = MERGE.start(BASE_STATE, a_context(SHAPES, TRAINING, seed=7))
+    other = MERGE.start(BASE_STATE, a_context(turned_round, TRAINING, seed=7))
     assert same_factors(one, other)
 
 

@@ -13,7 +13,7 @@ from worker.adapters.accumulated import ChainLink, Update, applied
 from worker.adapters.factors import to_bytes
 from worker.models.base import Base
 from worker.training.data import encode
-from worker.training.task import Trained, TrainingTask
+from worker.training.training_task import Trained, TrainingTask
 
 OPTIONS = TrainingOptions(rank=2, steps=5, batch_size=2, learning_rate=1e-2, seed=3)
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")

@@ -26,7 +26,7 @@ from worker.adapters.tensor_file import pack, unpack
 from worker.models.projections import adapted_projections, projection_shape
 from worker.training.checkpoint import CheckpointError
 from worker.training.loop import train
-from worker.training.task import TrainingTask
+from worker.training.training_task import TrainingTask
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from tests.tiny_pipelines import tiny_base
 from tests.unit.worker.adapters.oracle import random_adapter
 from worker.adapters.injected import LiveAdapter, LiveFactors
 from worker.training.optimization import make_lr_scheduler, make_optimizer
-from worker.training.session import open_session
+from worker.training.train_state import new_train_state
 
 STEPS, RATE = 8, 0.5
 
@@ -72,31 +72,31 @@ def test_what_diffusers_would_refuse_is_refused_at_the_door(refused: dict[str, s
         TrainingOptions.model_validate(refused)
 
 
-def a_session_and_its_parameters(max_norm: float, gradient: float) -> tuple[float, list[torch.Tensor]]:
+def updated(max_norm: float, gradient: float) -> tuple[float, list[torch.Tensor]]:
     """One update whose loss has this gradient in every element of A (2 x 3); the norm, and A's gradient after it."""
     factors = random_adapter({"x": (4, 3)}, 2, 1.0, seed=0).modules["x"]
     live = LiveFactors(torch.nn.Parameter(factors.a), torch.nn.Parameter(factors.b))
     adapter = LiveAdapter(1.0, {"x": live}, ())
-    session = open_session(adapter, TrainingOptions(), torch.Generator(), {}, tiny_base().device)
+    state = new_train_state(adapter, TrainingOptions(), torch.Generator(), {}, tiny_base().device)
     before = live.b.detach().clone()
-    norm = session.update([(live.a * gradient).sum() + live.b.sum() * 0], max_norm)
+    norm = state.update([(live.a * gradient).sum() + live.b.sum() * 0], max_norm)
     assert live.a.grad is not None
     return norm, [live.a.grad, live.b.detach() - before]
 
 
 def test_gradients_are_clipped_to_the_norm() -> None:
-    norm, (gradient, _) = a_session_and_its_parameters(max_norm=1.0, gradient=10.0)
+    norm, (gradient, _) = updated(max_norm=1.0, gradient=10.0)
     assert norm == pytest.approx(10 * math.sqrt(6))
     assert gradient.norm().item() == pytest.approx(1.0, rel=1e-4)
 
 
 def test_small_gradients_are_left_alone() -> None:
-    norm, (gradient, _) = a_session_and_its_parameters(max_norm=1.0, gradient=0.1)
+    norm, (gradient, _) = updated(max_norm=1.0, gradient=0.1)
     assert norm == pytest.approx(0.1 * math.sqrt(6))
     assert torch.allclose(gradient, torch.full((2, 3), 0.1))
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
-    norm, (_, change) = a_session_and_its_parameters(max_norm=1.0, gradient=math.inf)
+    norm, (_, change) = updated(max_norm=1.0, gradient=math.inf)
     assert not math.isfinite(norm)
     assert torch.equal(change, torch.zeros(4, 2))

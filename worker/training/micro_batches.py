@@ -10,8 +10,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Memory:
-    """How many of a batch's images are computed at once: all, until that has once been too many.
+class MicroBatches:
+    """How many of a batch's images are computed at once: all, until they once did not fit.
 
     The gradient of a mean is the mean of the parts' gradients, so smaller parts change nothing but the last bits.
     """

@@ -43,7 +43,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class ConceptDataset:
     """A concept's encoded images, and the base that is to learn them."""
 
     base: Base

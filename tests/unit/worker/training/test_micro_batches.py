@@ -12,7 +12,7 @@ from tests.unit.worker.training.helpers import OPTIONS, Listener, a_task, same_w
 from worker.models.base import Base, Conditioning
 from worker.models.sd import StableDiffusionBase
 from worker.training.loop import train
-from worker.training.task import Trained
+from worker.training.training_task import Trained
 
 pytestmark = pytest.mark.slow
 

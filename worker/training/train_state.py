@@ -1,4 +1,4 @@
-"""The moving parts of one training: everything that a step changes, and nothing else."""
+"""The state of one training: everything that a step changes, and nothing else."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from worker.training.optimization import make_lr_scheduler, make_optimizer
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainState:
     """The adapter in training, what updates it, and the job's own sources of randomness, CPU generators.
 
     `streams` are those of the strategy's extra loss, by name.
@@ -45,17 +45,17 @@ class Session:
         return norm
 
 
-def open_session(
+def new_train_state(
     adapter: LiveAdapter,
     training: TrainingOptions,
     generator: torch.Generator,
     streams: Mapping[str, torch.Generator],
     device: torch.device,
-) -> Session:
-    """A session at step 0."""
+) -> TrainState:
+    """The state at step 0."""
     # The base is where it belongs already; accelerate is to move nothing.
     accelerator = Accelerator(cpu=device.type == "cpu", device_placement=False, mixed_precision="no")
     optimizer = make_optimizer(adapter.trainable(), training)
     lr_scheduler = make_lr_scheduler(optimizer, training)
     optimizer, lr_scheduler = accelerator.prepare(optimizer, lr_scheduler)
-    return Session(accelerator, adapter, optimizer, lr_scheduler, generator, streams)
+    return TrainState(accelerator, adapter, optimizer, lr_scheduler, generator, streams)
