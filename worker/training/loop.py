@@ -16,6 +16,7 @@ from app.domain.jobs import Phase
 from worker.adapters.accumulated import applied
 from worker.adapters.injected import injected
 from worker.models.base import Base
+from worker.models.micro_batches import MicroBatches
 from worker.models.projections import adapted_projections, projection_shape
 from worker.strategies.extra_loss import ExtraLoss
 from worker.strategies.registry import strategy_of
@@ -24,7 +25,6 @@ from worker.strategies.task_context import AdaptedBase, TaskContext
 from worker.training.checkpoint import Checkpoint, capture, parse, restore, task_digest
 from worker.training.concept_dataset import Batch, ConceptDataset
 from worker.training.data import encode
-from worker.training.micro_batches import MicroBatches
 from worker.training.train_state import TrainState, new_train_state
 from worker.training.training_task import Hooks, Trained, TrainingTask
 

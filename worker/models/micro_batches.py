@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -19,7 +21,7 @@ class MicroBatches:
     part_size: int
     is_split: bool = False
 
-    def fit(self, compute: Callable[[int], float]) -> float:
+    def fit(self, compute: Callable[[int], Result]) -> Result:
         """What `compute` returns for the largest parts that fit, tried from today's size downwards.
 
         Raises:
