@@ -79,7 +79,7 @@ def sweeper(home: Home = None) -> None:
 @cli.command()
 def migrate(home: Home = None) -> None:
     """Bring the database to the newest schema."""
-    from app.stack.migrate import migrate as bring_up_to_date
+    from app.stack.migration import migrate as bring_up_to_date
 
     settings = _settings(home)
     bring_up_to_date(settings if settings.database_url else resolve(settings))

@@ -184,7 +184,7 @@ def _drop_sheets(session: Session, grave: Grave, concept_id: UUID) -> None:
 
 
 def _drop_isolated(session: Session, grave: Grave, concept_id: UUID) -> None:
-    """The adapter that an evaluation has made of the concept's images alone (`worker.jobs.evaluate.isolated`)."""
+    """The adapter that an evaluation has trained on the concept alone (`worker.jobs.evaluate.isolated_training`)."""
     is_isolated = EvaluationMemo.key.startswith("isolated ") & EvaluationMemo.version_id.in_(
         select(Version.id).where(Version.concept_id == concept_id)
     )

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from app.db.migrate import upgrade
 from app.settings import Settings
 from app.stack.addresses import Addresses
-from app.stack.files import home_folder
+from app.stack.private_files import home_folder
 from app.stack.services import start_services
 from app.stack.signals import StopRequest
 from app.stack.supervisor import Supervisor

@@ -9,10 +9,10 @@ from app.db.leases import Claim, LeaseLostError
 from app.domain.errors import DeletedError, ObjectLostError, PalimpsestError, StorageError
 from app.domain.jobs import JobFault, JobStatus
 from app.settings import Settings
-from worker.attempt.context import HandBackError, ParentGoneError
+from worker.attempt.job_context import HandBackError, ParentGoneError
 from worker.attempt.lease import CanceledError
 from worker.evaluation.encoders.base import EncoderError
-from worker.models.errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError
 
 
 class UnreadableJobError(PalimpsestError):

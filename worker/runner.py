@@ -31,10 +31,10 @@ from app.storage import ObjectStore
 from worker import outcomes
 from worker.adapters.cache import DiskCache, UpdateCache
 from worker.attempt.chain import lost_adapters
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import Lease
 from worker.attempt.loaded_bases import LoadedBases
-from worker.attempt.objects import WorkerObjects
+from worker.attempt.worker_objects import WorkerObjects
 from worker.jobs import generate, import_adapter, reproduce
 from worker.jobs.erase import job as erase
 from worker.jobs.evaluate import job as evaluate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save
 
-from app.adapter_files.folding import A, Array, B, Factors, Folded, Link, fold
+from app.adapter_files.folding import A, Array, ArrayFactors, B, Folded, Link, fold
 from app.domain.adapters import AdapterFormat
 
 
@@ -50,7 +50,7 @@ def _what_is_kept(folded: Folded, max_rank: int | None) -> dict[str, str]:
     return {"max_rank": str(max_rank), "energy_captured": f"{captured:.6f}", "relative_error": f"{error:.6f}"}
 
 
-def _diffusers(modules: Mapping[str, Factors], denoiser: str) -> dict[str, Array]:
+def _diffusers(modules: Mapping[str, ArrayFactors], denoiser: str) -> dict[str, Array]:
     """Without an alpha, diffusers takes each module's rank for it: scale 1."""
     tensors: dict[str, Array] = {}
     for name, factors in modules.items():
@@ -59,7 +59,7 @@ def _diffusers(modules: Mapping[str, Factors], denoiser: str) -> dict[str, Array
     return tensors
 
 
-def _kohya(modules: Mapping[str, Factors]) -> dict[str, Array]:
+def _kohya(modules: Mapping[str, ArrayFactors]) -> dict[str, Array]:
     """Kohya's scripts say `lora_unet_` of every denoiser, transformers included.
 
     All modules get one rank, with zeros where a module needs less: diffusers takes one module's alpha for that of all.

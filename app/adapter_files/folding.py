@@ -43,7 +43,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Factors:
+class ArrayFactors:
     """The factors of one module, with the scale folded into `b`; a convolution's have its kernel's four dimensions."""
 
     a: Array
@@ -61,7 +61,7 @@ class Folded:
     Both energies are 0 where nothing had to be left out.
     """
 
-    modules: Mapping[str, Factors]
+    modules: Mapping[str, ArrayFactors]
     energy: float = 0.0
     kept_energy: float = 0.0
 
@@ -92,16 +92,16 @@ def _needs_a_rank(strategy: str) -> InvalidInputError:
     )
 
 
-def _parts(adapters: Sequence[Mapping[str, Factors]], name: str, terms: Sequence[Term]) -> list[Factors]:
+def _parts(adapters: Sequence[Mapping[str, ArrayFactors]], name: str, terms: Sequence[Term]) -> list[ArrayFactors]:
     return [adapters[term.place][name] for term in terms]
 
 
-def _read(data: bytes) -> dict[str, Factors]:
+def _read(data: bytes) -> dict[str, ArrayFactors]:
     try:
         tensors, scale = load(data), float(_metadata(data)["scale"])
         modules = sorted(key.removeprefix(_PREFIX).removesuffix(A) for key in tensors if key.endswith(A))
         return {
-            name: Factors(tensors[_PREFIX + name + A], np.float32(scale) * tensors[_PREFIX + name + B])
+            name: ArrayFactors(tensors[_PREFIX + name + A], np.float32(scale) * tensors[_PREFIX + name + B])
             for name in modules
         }
     except (KeyError, ValueError, SafetensorError) as error:
@@ -115,11 +115,13 @@ def _metadata(data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _concatenated(parts: Sequence[Factors]) -> Factors:
-    return Factors(np.concatenate([part.a for part in parts]), np.concatenate([part.b for part in parts], axis=1))
+def _concatenated(parts: Sequence[ArrayFactors]) -> ArrayFactors:
+    return ArrayFactors(np.concatenate([part.a for part in parts]), np.concatenate([part.b for part in parts], axis=1))
 
 
-def _lowered(adapters: Sequence[Mapping[str, Factors]], terms: Mapping[str, Sequence[Term]], max_rank: int) -> Folded:
+def _lowered(
+    adapters: Sequence[Mapping[str, ArrayFactors]], terms: Mapping[str, Sequence[Term]], max_rank: int
+) -> Folded:
     modules, energy, kept = {}, 0.0, 0.0
     for name, own in terms.items():
         parts = _parts(adapters, name, own)
@@ -135,12 +137,12 @@ def _lowered(adapters: Sequence[Mapping[str, Factors]], terms: Mapping[str, Sequ
 class _Lowered:
     """One module's best factors of a rank, with the energies of what they stand for and of what they are."""
 
-    factors: Factors
+    factors: ArrayFactors
     energy: float
     kept_energy: float
 
 
-def _best_of_sum(parts: Sequence[Factors], rank: int) -> _Lowered:
+def _best_of_sum(parts: Sequence[ArrayFactors], rank: int) -> _Lowered:
     """Of a sum of products, from small matrices alone."""
     whole = _concatenated(parts)
     q_a, r_a = np.linalg.qr(_flat(whole.a).T)
@@ -149,7 +151,7 @@ def _best_of_sum(parts: Sequence[Factors], rank: int) -> _Lowered:
     return _cut(_energy(values), (q_b @ left, values, right @ q_a.T), rank, whole)
 
 
-def _best(parts: Sequence[Factors], selects: Sequence[bool], rank: int) -> _Lowered:
+def _best(parts: Sequence[ArrayFactors], selects: Sequence[bool], rank: int) -> _Lowered:
     """Of a matrix of full rank, which is replayed for it."""
     deltas = [(part.product(), chosen) for part, chosen in zip(parts, selects, strict=True)]
 
@@ -183,13 +185,13 @@ def _energy(matrix: Matrix) -> float:
     return float(np.square(matrix).sum())
 
 
-def _cut(energy: float, triplets: tuple[Matrix, Matrix, Matrix], rank: int, like: Factors) -> _Lowered:
+def _cut(energy: float, triplets: tuple[Matrix, Matrix, Matrix], rank: int, like: ArrayFactors) -> _Lowered:
     """The heaviest `rank` triplets as factors of equal norms, in the dimensions of the layer of `like`."""
     left, values, right = (triplets[0][:, :rank], triplets[1][:rank], triplets[2][:rank])
     roots = np.sqrt(values)
     a = (roots[:, None] * right).reshape(-1, *like.a.shape[1:])
     b = (left * roots).reshape(like.b.shape[0], -1, *like.b.shape[2:])
-    return _Lowered(Factors(a.astype(np.float32), b.astype(np.float32)), energy, _energy(values))
+    return _Lowered(ArrayFactors(a.astype(np.float32), b.astype(np.float32)), energy, _energy(values))
 
 
 def _flat(factor: Array) -> Matrix:

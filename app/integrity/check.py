@@ -3,8 +3,8 @@
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.integrity.histories import Histories, history_violations
 from app.integrity.jobs import job_violations
+from app.integrity.lineages import Histories, history_violations
 from app.integrity.objects import ObjectRows, content_violations, row_violations, stray_violations
 from app.integrity.violations import Violation
 from app.storage import ObjectStore

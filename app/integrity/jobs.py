@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import Generation, GenerationImage, Job
 from app.domain.jobs import TERMINAL, GenerateResult, JobStatus, TrainResult
-from app.integrity.histories import Histories
+from app.integrity.lineages import Histories
 from app.integrity.violations import Rule, Violation
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.stack.files import write_private
+from app.stack.private_files import write_private
+from app.stack.stack_errors import StackError
 
 _FILE_NAME = "stack.json"
 _SCHEMES = {

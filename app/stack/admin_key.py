@@ -6,8 +6,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.bootstrap import bootstrap, new_admin_key
 from app.settings import Settings
-from app.stack.errors import StackError
-from app.stack.files import home_folder, write_private
+from app.stack.private_files import home_folder, write_private
+from app.stack.stack_errors import StackError
 
 ADMIN_KEY_FILE = "admin.key"
 

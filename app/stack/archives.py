@@ -16,7 +16,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from app.domain.base import Value
-from app.stack.errors import StackError
+from app.stack.stack_errors import StackError
 
 FORMAT = "palimpsest-backup-1"
 _MANIFEST = "manifest.json"

@@ -18,13 +18,13 @@ from app.db.session import make_engine, transaction
 from app.settings import Settings
 from app.stack.admin_key import ADMIN_KEY_FILE
 from app.stack.archives import FORMAT, Manifest, add_file, add_manifest, extract, new_archive
-from app.stack.errors import StackError
-from app.stack.files import home_folder
 from app.stack.lock import home_lock
 from app.stack.postgres import Postgres
+from app.stack.private_files import home_folder
 from app.stack.s3 import S3
 from app.stack.services import start_service
 from app.stack.signals import stop_requests
+from app.stack.stack_errors import StackError
 from app.stack.supervisor import Supervisor
 
 _DUMP = "database.dump"

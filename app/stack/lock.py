@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.stack.errors import StackError
+from app.stack.stack_errors import StackError
 
 
 @contextmanager

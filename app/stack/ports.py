@@ -4,7 +4,7 @@ import random
 import socket
 from pathlib import Path
 
-from app.stack.files import private_folder, write_private
+from app.stack.private_files import private_folder, write_private
 
 # Below the range that Linux (32768..) and macOS (49152..) hand out to outgoing connections: one of those must not sit
 # on a service's port when the service comes back after a crash.

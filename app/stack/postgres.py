@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from app.stack.errors import StackError
-from app.stack.files import private_folder, remembered_secret
+from app.stack.private_files import private_folder, remembered_secret
 from app.stack.processes import Program, Started
+from app.stack.stack_errors import StackError
 from app.stack.unprivileged import as_owner, give_away
 
 _USER = "palimpsest"

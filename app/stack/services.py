@@ -6,12 +6,12 @@ from typing import Protocol, TypeVar
 
 from app.settings import Settings
 from app.stack.addresses import Addresses, revealed
-from app.stack.errors import StackError
 from app.stack.ports import is_free, remembered_port
 from app.stack.postgres import Postgres
 from app.stack.processes import Program
 from app.stack.redis import Redis
 from app.stack.s3 import S3
+from app.stack.stack_errors import StackError
 from app.stack.supervisor import Supervisor
 
 _START_SECONDS = 60.0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from app.stack.errors import InterruptedStartError, StackError
 from app.stack.processes import Program, Started, last_log_line, log_path, spawn
 from app.stack.records import Records
 from app.stack.signals import StopRequest
+from app.stack.stack_errors import InterruptedStartError, StackError
 from app.stack.waiting import Condition, becomes_true
 
 _POLL_SECONDS = 0.2

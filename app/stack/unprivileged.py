@@ -6,7 +6,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from app.stack.errors import StackError
+from app.stack.stack_errors import StackError
 
 _USER = "nobody"
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from app.settings import Settings
 from app.stack.addresses import environment, without_secrets
 from app.stack.admin_key import keep_admin_key
-from app.stack.errors import InterruptedStartError, StackError
-from app.stack.files import home_folder
 from app.stack.lock import home_lock
-from app.stack.migrate import migrate
+from app.stack.migration import migrate
 from app.stack.ports import check_port, free_port
+from app.stack.private_files import home_folder
 from app.stack.processes import Program
 from app.stack.programs import api_command, sweeper_command, worker_command
 from app.stack.services import start_services
 from app.stack.signals import StopRequest, stop_requests
+from app.stack.stack_errors import InterruptedStartError, StackError
 from app.stack.supervisor import Supervisor
 from app.stack.waiting import http_status
 

@@ -9,9 +9,9 @@ from PIL import Image
 from benchmarks.base_quality.asks import Ask
 from worker.evaluation.colours import nearest_background
 from worker.evaluation.encoders.base import Encoder
+from worker.evaluation.encoders.encoder_registry import load_encoder
 from worker.evaluation.encoders.icons import Head
 from worker.evaluation.encoders.prototypes import Prototypes, load_prototypes
-from worker.evaluation.encoders.registry import load_encoder
 
 _FEW = 5
 

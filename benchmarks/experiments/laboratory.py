@@ -16,7 +16,7 @@ from benchmarks.drawing import Sampler, Wanted, draw
 from benchmarks.experiments.concepts import Asked
 from benchmarks.experiments.scoring import Encoders
 from worker.adapters.accumulated import Update, applied
-from worker.evaluation.encoders.registry import load_encoder
+from worker.evaluation.encoders.encoder_registry import load_encoder
 from worker.models.loading import load_base
 from worker.models.sd import StableDiffusionBase
 

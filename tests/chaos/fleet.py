@@ -18,9 +18,9 @@ from app.db.session import make_engine
 from app.domain.jobs import QUEUES
 from app.settings import Settings
 from app.stack.addresses import environment
-from app.stack.files import home_folder
 from app.stack.ports import free_port
 from app.stack.postgres import Postgres
+from app.stack.private_files import home_folder
 from app.stack.processes import Program, Started, log_path, spawn
 from app.stack.programs import api_command, sweeper_command, worker_command
 from app.stack.redis import Redis

@@ -13,10 +13,10 @@ from app.db.tables import Generation, GenerationImage, StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import GenerateParams, JobStatus, Phase
 from worker.attempt.chain import accumulated_update
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
-from worker.attempt.objects import make_live
 from worker.attempt.pace import Pace
+from worker.attempt.worker_objects import make_live
 from worker.generation.png import to_png
 from worker.generation.sampling import GenerationRequest, generate
 

@@ -6,7 +6,7 @@ from app.domain.lineages import ImportProvenance
 from app.domain.strategies import MergeOptions
 from worker.adapters.factors import to_bytes
 from worker.adapters.imported import import_adapter
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.machine import describe_machine
 from worker.jobs.publishing import NewVersion, publish
 

@@ -13,9 +13,9 @@ from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
-from worker.attempt.context import JobContext, ParentGoneError
+from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.attempt.lease import lock_uncanceled
-from worker.attempt.objects import make_live
+from worker.attempt.worker_objects import make_live
 from worker.jobs.follow_up import ask_for_evaluation, figures_of
 
 

@@ -12,7 +12,7 @@ from app.domain.jobs import JobStatus, Phase, ReproduceParams, ReproduceResult
 from app.domain.lineages import Provenance
 from worker.adapters.factors import Adapter, from_bytes, to_bytes
 from worker.attempt.chain import load_chain
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
 from worker.attempt.machine import describe_machine
 from worker.jobs.teaching import load_images, train_resumably

@@ -20,7 +20,7 @@ from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.factors import to_bytes
 from worker.adapters.strategy_state import state_to_bytes
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.machine import describe_machine
 from worker.jobs.training_hooks import read_checkpoint
 from worker.models.base import Base

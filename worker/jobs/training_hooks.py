@@ -12,9 +12,9 @@ from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import ObjectLostError
 from app.domain.jobs import Phase
-from worker.attempt.context import JobContext, ParentGoneError
-from worker.attempt.objects import make_dead, make_live
+from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.attempt.pace import Pace
+from worker.attempt.worker_objects import make_dead, make_live
 
 log = logging.getLogger(__name__)
 

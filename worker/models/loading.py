@@ -10,9 +10,9 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from app.domain.base_models import Family
-from worker.models import files
+from worker.models import weight_files
 from worker.models.base import Base
-from worker.models.errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError
 from worker.models.sd import StableDiffusionBase
 from worker.models.sdxl import StableDiffusionXLBase
 
@@ -51,8 +51,8 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
         BaseModelError: it cannot be loaded, or is of another family.
     """
     loader = _FAMILIES[family]
-    folder = files.resolve(source)
-    found = files.pipeline_class(folder)
+    folder = weight_files.resolve(source)
+    found = weight_files.pipeline_class(folder)
     if found != loader.pipeline.__name__:
         raise BaseModelError(
             f"The base model {source!r} is a {found}, but the family {family.value!r} is {loader.pipeline.__name__}."
@@ -71,7 +71,7 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise BaseModelError(f"The base model {source!r} cannot be loaded: {_first_line(error)}") from error
-    return loader.wrap(pipeline.to(device), files.fingerprint(source, loader.components))
+    return loader.wrap(pipeline.to(device), weight_files.fingerprint(source, loader.components))
 
 
 def fingerprint(family: Family, source: str) -> str:
@@ -80,7 +80,7 @@ def fingerprint(family: Family, source: str) -> str:
     Raises:
         BaseModelError: `source` is neither a folder nor a hub id.
     """
-    return files.fingerprint(source, _FAMILIES[family].components)
+    return weight_files.fingerprint(source, _FAMILIES[family].components)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from worker.models.base import Conditioning, TextInputs
-from worker.models.errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError
 from worker.models.pipeline import PipelineBase
 
 

@@ -31,7 +31,7 @@ class CLora:
 
 
 @dataclass(frozen=True)
-class Penalty:
+class ChangePenalty:
     """`lam | abs(D) * (s B A) |_F^2`; `importance` is abs(D) at mean 1, of the modules that have changed at all."""
 
     adapter: LiveAdapter
@@ -55,13 +55,13 @@ class Penalty:
         return {"update_norm": self.adapter.update_norm()}
 
 
-def _penalty(update: Update, lam: float, adapted: AdaptedBase) -> Penalty:
+def _penalty(update: Update, lam: float, adapted: AdaptedBase) -> ChangePenalty:
     importance = {
         name: _at_mean_one(update[name].abs()).to(factors.a.device)
         for name, factors in adapted.adapter.modules.items()
         if name in update and update[name].any()
     }
-    return Penalty(adapted.adapter, importance, lam)
+    return ChangePenalty(adapted.adapter, importance, lam)
 
 
 def _at_mean_one(weights: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _at_mean_one(total: Mapping[str, Importance]) -> dict[str, Importance]:
 
 
 @dataclass(frozen=True)
-class Penalty:
+class ImportancePenalty:
     """`lam/2 sum(Omega * (s B A)^2)`; `roots` are the square roots of Omega's two factors, by module."""
 
     adapter: LiveAdapter
@@ -96,13 +96,13 @@ def _weighted_square(factors: LiveFactors, row: Tensor, column: Tensor) -> Tenso
     return ((b.T @ b) * (a @ a.T)).sum()
 
 
-def _penalty(earlier: Mapping[str, Importance], lam: float, adapted: AdaptedBase) -> Penalty:
+def _penalty(earlier: Mapping[str, Importance], lam: float, adapted: AdaptedBase) -> ImportancePenalty:
     roots = {
         name: _roots(earlier[name], factors.a.device)
         for name, factors in adapted.adapter.modules.items()
         if name in earlier and earlier[name].mean > 0
     }
-    return Penalty(adapted.adapter, roots, lam)
+    return ImportancePenalty(adapted.adapter, roots, lam)
 
 
 def _roots(importance: Importance, device: torch.device) -> tuple[Tensor, Tensor]:

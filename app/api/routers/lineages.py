@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Response
 from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import ERASED, READ, READ_ONE, REMOVE, WRITE, problems
 from app.api.once import OnlyOnce, created, done
-from app.api.schemas.histories import ComparisonBody, NewBranchBody, RollbackBody, VersionNumber
+from app.api.schemas.branching import ComparisonBody, NewBranchBody, RollbackBody, VersionNumber
 from app.api.schemas.lineages import LineageBody, LineageChanges, LineagePage, NewLineageBody
 from app.domain.quotas import Quota
-from app.services import histories, lineages
+from app.services import branching, lineages
 from app.services.context import Work
 from app.services.idempotency import Answer
 from app.services.quotas import insist_on_room
@@ -58,7 +58,7 @@ async def create_branch(lineage_id: UUID, body: NewBranchBody, caller: Caller, o
     """Branch a lineage: a new one that shares a version and all its ancestors, and trains on from there."""
 
     async def act(work: Work) -> Answer:
-        row = await histories.branch_lineage(
+        row = await branching.branch_lineage(
             work, caller.id, lineage_id, body.from_version, body.name, body.strategy, body.training
         )
         return created(LineageBody.of(row), f"/v1/lineages/{row[0].id}")
@@ -71,7 +71,7 @@ async def roll_back(lineage_id: UUID, body: RollbackBody, caller: Caller, once: 
     """Move the head back to one of its ancestors. Nothing is deleted; training on forks the history."""
 
     async def act(work: Work) -> Answer:
-        return done(LineageBody.of(await histories.roll_back(work.session, caller.id, lineage_id, body.to_version)))
+        return done(LineageBody.of(await branching.roll_back(work.session, caller.id, lineage_id, body.to_version)))
 
     return await once.run(act, body)
 
@@ -85,7 +85,7 @@ async def compare_versions(
     to_version: Annotated[VersionNumber, Query(alias="to")],
 ) -> ComparisonBody:
     """Compare two versions: what one has learned and the other has not, and how they came about."""
-    comparison = await histories.compare_versions(work.session, caller.id, lineage_id, from_version, to_version)
+    comparison = await branching.compare_versions(work.session, caller.id, lineage_id, from_version, to_version)
     return ComparisonBody.of(from_version, to_version, comparison)
 
 

@@ -13,7 +13,7 @@ from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
 from app.domain.adapters import AdapterFormat
 from app.domain.base import Value
-from app.services import histories, reproductions, training, versions
+from app.services import branching, reproductions, training, versions
 from app.services.context import Work, open_work
 from app.services.idempotency import Answer
 
@@ -52,7 +52,7 @@ async def promote_version(lineage_id: UUID, number: Number, caller: Caller, once
     """Make a version the head that is not on the way to it: a held one, or one that a rollback left aside."""
 
     async def act(work: Work) -> Answer:
-        row = await histories.promote(work.session, caller.id, lineage_id, number)
+        row = await branching.promote(work.session, caller.id, lineage_id, number)
         return done(VersionBody.of(lineage_id, row))
 
     return await once.run(act, Value())

@@ -6,7 +6,7 @@ from app.domain.jobs import JobKind, JobStatus
 from tests.integration.histories.hands import At, Order
 from tests.integration.histories.model import Model, ModelJob, ModelVersion
 from worker import outcomes
-from worker.attempt.context import HandBackError
+from worker.attempt.job_context import HandBackError
 
 _FAILS = ("not-finite",)
 _OUTAGES = ("storage",)

@@ -19,13 +19,13 @@ from app.domain.jobs import EraseParams, JobKind, Phase
 from tests.integration.histories.place import BASE, Place
 from worker import runner
 from worker.adapters.factors import Adapter, Factors
-from worker.attempt.context import HandBackError
+from worker.attempt.job_context import HandBackError
 from worker.attempt.lease import Lease
 from worker.generation.sampling import GenerationHooks, GenerationRequest
 from worker.jobs import generate, teaching
 from worker.jobs.erase import job as erase
-from worker.jobs.erase.family import Family
-from worker.jobs.erase.family import lock as lock_family
+from worker.jobs.erase.shared_history import SharedHistory
+from worker.jobs.erase.shared_history import lock as lock_family
 from worker.models.base import Base
 from worker.runner import Runner
 from worker.training.training_task import Hooks, Trained, TrainingTask
@@ -162,7 +162,7 @@ def _draw(base: Base, update: object, request: GenerationRequest, hooks: Generat
     return [Image.new("RGB", (4, 4))] * request.num_images
 
 
-def _lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | None:
+def _lock(session: Session, lineage_id: UUID, params: EraseParams) -> SharedHistory | None:
     while _hand().wait(At.LOCKING) is not Order.FINISH:
         pass
     return lock_family(session, lineage_id, params)

@@ -14,11 +14,11 @@ from app.domain.jobs import GenerateResult, JobKind, JobStatus
 from app.domain.quotas import Quota
 from app.domain.strategies import MergeOptions
 from app.domain.training import TrainingOverrides
+from app.services.branching import branch_lineage, promote, roll_back
 from app.services.concepts import delete_concept
 from app.services.context import Work
 from app.services.erasures import submit_erasure
 from app.services.generations import NewGeneration, delete_generation, submit_generation
-from app.services.histories import branch_lineage, promote, roll_back
 from app.services.jobs import PlacedJob, cancel_job
 from app.services.lineages import create_lineage, delete_lineage
 from app.services.quotas import insist_on_room

@@ -12,7 +12,7 @@ from tests.integration.histories.attempt import Attempt
 from tests.integration.histories.hands import Hand, Order
 from tests.integration.histories.model import Model, ModelJob
 from tests.integration.histories.place import Place
-from worker.attempt.context import HandBackError
+from worker.attempt.job_context import HandBackError
 
 _KINDS = ((JobKind.TRAIN,), (JobKind.GENERATE,), (JobKind.TRAIN, JobKind.GENERATE))
 _ERRORS: list[Exception] = [

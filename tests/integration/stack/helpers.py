@@ -9,7 +9,7 @@ import psutil
 
 from app.settings import Settings
 from app.stack.addresses import Addresses
-from app.stack.files import home_folder
+from app.stack.private_files import home_folder
 from app.stack.processes import Program
 from app.stack.services import start_services
 from app.stack.signals import StopRequest

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from app.settings import Settings
 from app.stack.addresses import Addresses, environment, resolve, with_checked_urls, without_secrets
-from app.stack.errors import StackError
+from app.stack.stack_errors import StackError
 from tests.services import without_addresses
 
 KNOWN = Addresses(

@@ -11,8 +11,8 @@ import pytest
 from app.db.migrate import upgrade
 from app.settings import Settings
 from app.stack.backup import back_up, restore
-from app.stack.errors import StackError
 from app.stack.lock import home_lock
+from app.stack.stack_errors import StackError
 from tests.integration.stack.helpers import embedded
 from tests.integration.stack.test_services import bucket_client, database
 from tests.services import without_addresses

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.stack.errors import InterruptedStartError, StackError
 from app.stack.processes import Started, spawn
 from app.stack.signals import StopRequest
+from app.stack.stack_errors import InterruptedStartError, StackError
 from app.stack.supervisor import Supervisor
 from app.stack.waiting import becomes_true
 from tests.integration.stack.helpers import PATIENCE_SECONDS, eventually, python_program, supervisor_of

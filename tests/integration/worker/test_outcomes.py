@@ -17,7 +17,7 @@ from app.domain.errors import InvalidInputError, NotFiniteError, ObjectLostError
 from app.domain.jobs import JobStatus, Phase
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import outcomes
-from worker.attempt.context import HandBackError
+from worker.attempt.job_context import HandBackError
 from worker.jobs import teaching
 from worker.jobs.training_hooks import TrainHooks
 from worker.models.sd import StableDiffusionBase

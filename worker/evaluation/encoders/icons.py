@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worker.evaluation.encoders.base import EncoderError
-from worker.evaluation.encoders.images import flatten, to_tensor
+from worker.evaluation.encoders.image_tensors import flatten, to_tensor
 
 FOLDER = Path(__file__).parent / "icons-64"
 WEIGHTS = "model.safetensors"

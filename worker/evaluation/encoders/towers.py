@@ -28,7 +28,7 @@ from transformers import (
 from worker.evaluation.encoders import hub
 from worker.evaluation.encoders.base import EncoderError
 from worker.evaluation.encoders.csd import clip_processor, load_csd_tower
-from worker.evaluation.encoders.images import flatten
+from worker.evaluation.encoders.image_tensors import flatten
 
 _BATCH = 16
 _DINO_CLASSES = {"vit": ViTModel, "dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel}

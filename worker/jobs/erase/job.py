@@ -19,10 +19,10 @@ from app.domain.errors import DeletedError
 from app.domain.jobs import EraseParams, JobStatus, Phase
 from worker.adapters.accumulated import ChainLink
 from worker.attempt.chain import StoredLink, links_of
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
-from worker.attempt.objects import make_live
-from worker.jobs.erase.family import Drafts, Family, lock, look, replace_versions
+from worker.attempt.worker_objects import make_live
+from worker.jobs.erase.shared_history import Drafts, SharedHistory, lock, look, replace_versions
 from worker.jobs.teaching import Learned, Lesson, learn
 from worker.jobs.training_hooks import TrainHooks
 
@@ -46,26 +46,26 @@ def _drafts(session: Session, context: JobContext) -> Drafts:
 def _train_next(context: JobContext, params: EraseParams) -> None:
     """Train the first version that has no draft yet, and keep the draft."""
     with transaction(context.engine) as session:
-        family = look(session, context.job.lineage_id, params)
+        history = look(session, context.job.lineage_id, params)
         drafts = _drafts(session, context)
-        lacking = _lacking(family, drafts, params)
+        lacking = _lacking(history, drafts, params)
         if not lacking:
             return
-        version = family.versions[lacking[0]]
-        chain = _chain(family, drafts, version)
+        version = history.versions[lacking[0]]
+        chain = _chain(history, drafts, version)
         last = session.get_one(StoredObject, chain[-1].adapter_object_id) if chain else None
     lesson = _lesson(version, links_of(chain, context.objects.get), None if last is None else last.sha256)
-    total = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade)
-    done = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade if version_id in drafts)
+    total = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade)
+    done = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade if version_id in drafts)
     learned = learn(context, lesson, TrainHooks(context, done, total))
     with transaction(context.engine) as session:
         _keep(session, context, version.id, learned)
 
 
-def _lacking(family: Family, drafts: Drafts, params: EraseParams) -> list[UUID]:
+def _lacking(history: SharedHistory, drafts: Drafts, params: EraseParams) -> list[UUID]:
     if params.mode is EraseMode.REFOLD:
         return []
-    return [version_id for version_id in family.affected.remade if version_id not in drafts]
+    return [version_id for version_id in history.affected.remade if version_id not in drafts]
 
 
 def _steps(version: Version) -> int:
@@ -89,12 +89,12 @@ def _lesson(version: Version, chain: tuple[ChainLink, ...], parent_adapter_sha25
     )
 
 
-def _chain(family: Family, drafts: Drafts, version: Version) -> list[StoredLink]:
+def _chain(history: SharedHistory, drafts: Drafts, version: Version) -> list[StoredLink]:
     """The version's ancestors that stay or have a draft, oldest first, each with the objects that it now has."""
     chain: list[StoredLink] = []
     parent_id = version.parent_id
     while parent_id is not None:
-        ancestor = family.versions[family.affected.stand_in(parent_id, {})]
+        ancestor = history.versions[history.affected.stand_in(parent_id, {})]
         parent_id = ancestor.parent_id
         if (draft := drafts.get(ancestor.id)) is not None:
             chain.append(StoredLink(ancestor, draft.adapter_object_id, draft.strategy_state_object_id))
@@ -125,16 +125,16 @@ def _keep(session: Session, context: JobContext, version_id: UUID, learned: Lear
 def _publish(context: JobContext, params: EraseParams) -> bool:
     """Replace the versions and finish the job; False, and nothing is changed, when something is still to be trained."""
     with transaction(context.engine) as session:
-        family = lock(session, context.job.lineage_id, params)
-        if family is None:
+        history = lock(session, context.job.lineage_id, params)
+        if history is None:
             return False
         drafts = _drafts(session, context)
-        if _lacking(family, drafts, params):
+        if _lacking(history, drafts, params):
             return False
         context.lease.enter(Phase.PUBLISHING)
         lock_uncanceled(session, context.lease.claim)
-        result = replace_versions(session, context.job, params, family, drafts)
-        total = sum(_steps(family.versions[version_id]) for version_id in family.affected.remade)
+        result = replace_versions(session, context.job, params, history, drafts)
+        total = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade)
         steps = (total if params.mode is EraseMode.RETRAIN else 0) or 1
         claim, succeeded = context.lease.claim, JobStatus.SUCCEEDED
         leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps)

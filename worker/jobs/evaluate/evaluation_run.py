@@ -18,10 +18,10 @@ from app.domain.concepts import ConceptKind
 from app.domain.errors import DeletedError
 from app.domain.evaluations import EvaluationFileName, EvaluationProtocol, EvaluationResult
 from app.domain.jobs import Phase
-from worker.attempt.context import JobContext
-from worker.attempt.objects import make_live
+from worker.attempt.job_context import JobContext
+from worker.attempt.worker_objects import make_live
 from worker.evaluation.encoders.base import Encoder
-from worker.evaluation.encoders.registry import load_encoder
+from worker.evaluation.encoders.encoder_registry import load_encoder
 from worker.evaluation.evaluate import Evaluated, evaluate
 from worker.jobs.evaluate.hooks import JobEvaluationHooks
 from worker.jobs.evaluate.inputs import make_task

@@ -2,7 +2,7 @@
 
 from app.db.leases import Progress
 from app.domain.jobs import Phase
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.pace import Pace
 
 

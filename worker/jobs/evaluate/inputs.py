@@ -15,10 +15,10 @@ from app.db.tables import Concept, ConceptImage, StoredObject, Version
 from app.domain.base_models import BaseModelManifest
 from worker.adapters.accumulated import Update
 from worker.attempt.chain import accumulated_update, ancestry, chain_key
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.evaluation.evaluation_task import Column, EvaluationTask, Row, Subject
 from worker.jobs.evaluate.hooks import JobEvaluationHooks
-from worker.jobs.evaluate.isolated import Lesson, isolated_subject
+from worker.jobs.evaluate.isolated_training import IsolatedConcept, isolated_subject
 from worker.jobs.evaluate.memos import VersionMemos
 from worker.models.base import Base
 
@@ -51,8 +51,8 @@ def make_task(
         pictures = tuple(_picture(context.objects.get(row.id)) for row in images)
         alone = None
         if evaluation.isolated and pictures and version.training is not None:
-            lesson = Lesson(pictures, tuple(row.sha256 for row in images), version.taught, version.training)
-            alone = isolated_subject(context, base, manifest, lesson, memos, hooks)
+            concept = IsolatedConcept(pictures, tuple(row.sha256 for row in images), version.taught, version.training)
+            alone = isolated_subject(context, base, manifest, concept, memos, hooks)
         columns.append(Column(version.taught, place, pictures, alone))
     return EvaluationTask(
         protocol=evaluation.protocol,

@@ -4,7 +4,7 @@ from app.db import leases
 from app.db.locks import lock_lineage
 from app.db.session import transaction
 from app.domain.jobs import EvaluateParams, JobStatus
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
 from worker.jobs.evaluate import evaluation_run
 

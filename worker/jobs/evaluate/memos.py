@@ -10,8 +10,8 @@ from app.db.evaluation_tables import EvaluationMemo
 from app.db.locks import kept_version
 from app.db.session import transaction
 from app.domain.errors import DeletedError, ObjectLostError
-from worker.attempt.context import JobContext
-from worker.attempt.objects import make_dead, make_live
+from worker.attempt.job_context import JobContext
+from worker.attempt.worker_objects import make_dead, make_live
 
 
 @dataclass(frozen=True)

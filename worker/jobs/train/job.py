@@ -10,7 +10,7 @@ from app.db.tables import StoredObject, Version
 from app.domain.errors import DeletedError
 from app.domain.jobs import Phase, TrainParams
 from worker.attempt.chain import load_chain
-from worker.attempt.context import JobContext, ParentGoneError
+from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.jobs.publishing import NewVersion, publish
 from worker.jobs.teaching import Learned, Lesson, learn
 from worker.jobs.train import promotion

@@ -10,7 +10,7 @@ from app.db.session import transaction
 from app.db.tables import Job, Version
 from app.domain.jobs import JobStatus, TrainParams, TrainResult
 from app.domain.lineages import Provenance, VersionStatus
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
 from worker.evaluation.gate import judge_gate
 from worker.jobs.evaluate import evaluation_run

@@ -8,7 +8,7 @@ from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import Alignment, EvaluationOptions, EvaluationProtocol
 from worker.evaluation.colours import BACKGROUNDS
-from worker.evaluation.encoders.registry import load_encoder
+from worker.evaluation.encoders.encoder_registry import load_encoder
 
 ICONS = BaseModelManifest.model_validate_json(Path("base_models/icons-64/palimpsest.json").read_bytes())
 

@@ -12,7 +12,7 @@ from app.domain.base_models import BaseModelManifest, Family
 from tests.tiny_pipelines import write_tiny_sd
 from tests.tiny_sdxl import write_tiny_sdxl
 from worker.models.base import Base
-from worker.models.errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError
 from worker.models.loading import fingerprint, load_base
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from recipes.icons_64.icon_sets import NAMING_SETS
 from recipes.icons_64.split import load_split
 from tests.unit.worker.evaluation.encoders.properties import assert_is_an_encoder, assert_sees_size_little
 from worker.evaluation.encoders.base import EncoderError
+from worker.evaluation.encoders.encoder_registry import load_encoder
 from worker.evaluation.encoders.icons import FOLDER, Head, load_icons
 from worker.evaluation.encoders.prototypes import load_prototypes
-from worker.evaluation.encoders.registry import load_encoder
 
 SAMPLES = Path(__file__).parents[5] / "samples"
 MEGABYTE = 1e6

@@ -26,7 +26,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from tests.unit.worker.evaluation.encoders.openai_tower import OpenAITower
 from tests.unit.worker.evaluation.encoders.properties import assert_is_an_encoder, assert_sees_size_little, noise
 from worker.evaluation.encoders.base import EncoderError
-from worker.evaluation.encoders.registry import load_encoder
+from worker.evaluation.encoders.encoder_registry import load_encoder
 
 SIDE = 32
 SIZES: dict[str, Any] = {

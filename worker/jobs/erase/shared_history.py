@@ -30,7 +30,7 @@ Drafts = Mapping[UUID, ErasureDraft]
 
 
 @dataclass(frozen=True)
-class Family:
+class SharedHistory:
     """All that shares one version 0, and what of it holds the concept."""
 
     versions: Mapping[UUID, Version]
@@ -38,8 +38,8 @@ class Family:
     affected: Affected
 
 
-def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
-    """The family of a lineage as it is now.
+def look(session: Session, lineage_id: UUID, params: EraseParams) -> SharedHistory:
+    """The history that a lineage shares, as it is now.
 
     Raises:
         InvalidInputError: a version cannot be folded without what came before it, as the mode asks.
@@ -50,11 +50,11 @@ def look(session: Session, lineage_id: UUID, params: EraseParams) -> Family:
     if params.mode is EraseMode.REFOLD:
         remade = frozenset(holding.remade)
         insist_on_refold([(version.number, version.strategy) for version in versions if version.id in remade])
-    return Family({version.id: version for version in versions}, lineages, holding)
+    return SharedHistory({version.id: version for version in versions}, lineages, holding)
 
 
-def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | None:
-    """The family, which until the commit nobody changes; None when it changed while it was being locked.
+def lock(session: Session, lineage_id: UUID, params: EraseParams) -> SharedHistory | None:
+    """The history, which nobody changes until the commit; None when it changed while it was being locked.
 
     All is locked in the one order that `app.db.locks` tells. Versions are locked because a branch or a generation
     made of one just now locks it too: afterwards either it is seen here, or it fails.
@@ -72,26 +72,28 @@ def lock(session: Session, lineage_id: UUID, params: EraseParams) -> Family | No
         select(Version.id).where(Version.id.in_(before.affected.all())).order_by(Version.id).with_for_update()
     )
     session.expire_all()
-    family = look(session, lineage_id, params)
-    own = next((lineage for lineage in family.lineages if lineage.id == lineage_id), None)
+    history = look(session, lineage_id, params)
+    own = next((lineage for lineage in history.lineages if lineage.id == lineage_id), None)
     if own is None or own.deleted_at is not None:
         raise DeletedError("The lineage has been deleted.")
-    is_same = family.affected == before.affected and {lineage.id for lineage in family.lineages} <= set(ids)
-    return family if is_same else None
+    is_same = history.affected == before.affected and {lineage.id for lineage in history.lineages} <= set(ids)
+    return history if is_same else None
 
 
-def replace_versions(session: Session, job: Job, params: EraseParams, family: Family, drafts: Drafts) -> EraseResult:
+def replace_versions(
+    session: Session, job: Job, params: EraseParams, history: SharedHistory, drafts: Drafts
+) -> EraseResult:
     """Put new versions into the place of those that hold the concept, and remove all that was made of these.
 
     Mode `refold` takes their adapters over; mode `retrain` those of the drafts.
     """
-    made = _make(session, params, family, drafts)
-    _move(session, family, made)
-    _cancel(session, family, params.concept_id)
-    _bury(session, family, params)
-    _bury_checkpoints(session, family, job)
-    _bury_drafts(session, family, job, [draft for old, draft in drafts.items() if old in made])
-    session.execute(delete(Version).where(Version.id.in_(family.affected.all())))
+    made = _make(session, params, history, drafts)
+    _move(session, history, made)
+    _cancel(session, history, params.concept_id)
+    _bury(session, history, params)
+    _bury_checkpoints(session, history, job)
+    _bury_drafts(session, history, job, [draft for old, draft in drafts.items() if old in made])
+    session.execute(delete(Version).where(Version.id.in_(history.affected.all())))
     return EraseResult(
         lineage_id=job.lineage_id,
         mode=params.mode,
@@ -99,28 +101,28 @@ def replace_versions(session: Session, job: Job, params: EraseParams, family: Fa
         concept_deleted=_delete_concept(session, params.concept_id),
         versions=tuple(
             Replacement(
-                lineage_id=family.versions[old].lineage_id,
-                version=family.versions[old].number,
+                lineage_id=history.versions[old].lineage_id,
+                version=history.versions[old].number,
                 replaced_by=made[old].number if old in made else None,
             )
-            for old in family.affected.all()
+            for old in history.affected.all()
         ),
     )
 
 
-def _make(session: Session, params: EraseParams, family: Family, drafts: Drafts) -> dict[UUID, Version]:
+def _make(session: Session, params: EraseParams, history: SharedHistory, drafts: Drafts) -> dict[UUID, Version]:
     """The new versions by the ids of the old ones. Their numbers are new to every branch that will show them."""
     made: dict[UUID, Version] = {}
     ids: dict[UUID, UUID] = {}
-    number = max(lineage.next_number for lineage in family.lineages)
-    for old_id in family.affected.remade:
-        old = family.versions[old_id]
+    number = max(lineage.next_number for lineage in history.lineages)
+    for old_id in history.affected.remade:
+        old = history.versions[old_id]
         assert old.parent_id is not None
         new = Version(
             lineage_id=old.lineage_id,
             number=number,
             status=old.status,
-            parent_id=family.affected.stand_in(old.parent_id, ids),
+            parent_id=history.affected.stand_in(old.parent_id, ids),
             concept_id=old.concept_id,
             taught=old.taught,
             strategy=old.strategy,
@@ -139,62 +141,62 @@ def _make(session: Session, params: EraseParams, family: Family, drafts: Drafts)
         session.flush()
         made[old_id], ids[old_id] = new, new.id
         number += 1
-    for lineage in family.lineages:
+    for lineage in history.lineages:
         lineage.next_number = number
     return made
 
 
-def _move(session: Session, family: Family, made: Mapping[UUID, Version]) -> None:
+def _move(session: Session, history: SharedHistory, made: Mapping[UUID, Version]) -> None:
     """Heads and forks go to the stand-ins; of the old numbers each lineage remembers that it showed them."""
     ids = {old: new.id for old, new in made.items()}
-    for lineage in family.lineages:
+    for lineage in history.lineages:
         session.add_all(
             ErasedVersion(
                 lineage_id=lineage.id, number=old.number, token=None if old.taught is None else old.taught.token
             )
-            for old in _shown(family, lineage)
+            for old in _shown(history, lineage)
         )
         assert lineage.head_version_id is not None
-        lineage.head_version_id = family.affected.stand_in(lineage.head_version_id, ids)
+        lineage.head_version_id = history.affected.stand_in(lineage.head_version_id, ids)
         if lineage.forked_from_version_id is not None:
-            lineage.forked_from_version_id = family.affected.stand_in(lineage.forked_from_version_id, ids)
+            lineage.forked_from_version_id = history.affected.stand_in(lineage.forked_from_version_id, ids)
     session.flush()
 
 
-def _shown(family: Family, lineage: Lineage) -> list[Version]:
+def _shown(history: SharedHistory, lineage: Lineage) -> list[Version]:
     """The old versions in the lineage's history: its own, and those that its fork leads up to."""
-    shared: set[UUID] = set()
+    inherited: set[UUID] = set()
     version_id = lineage.forked_from_version_id
     while version_id is not None:
-        shared.add(version_id)
-        version_id = family.versions[version_id].parent_id
-    old = [family.versions[version_id] for version_id in family.affected.all()]
-    return [version for version in old if version.lineage_id == lineage.id or version.id in shared]
+        inherited.add(version_id)
+        version_id = history.versions[version_id].parent_id
+    old = [history.versions[version_id] for version_id in history.affected.all()]
+    return [version for version in old if version.lineage_id == lineage.id or version.id in inherited]
 
 
-def _cancel(session: Session, family: Family, concept_id: UUID) -> None:
+def _cancel(session: Session, history: SharedHistory, concept_id: UUID) -> None:
     """What would teach the concept again here, and what works on versions that are gone."""
-    lineages = [lineage.id for lineage in family.lineages]
+    lineages = [lineage.id for lineage in history.lineages]
     session.execute(canceled(Job.lineage_id.in_(lineages), teaches(concept_id)))
-    session.execute(canceled(works_on(Version, family.affected.all())))
+    session.execute(canceled(works_on(Version, history.affected.all())))
 
 
-def _bury(session: Session, family: Family, params: EraseParams) -> None:
+def _bury(session: Session, history: SharedHistory, params: EraseParams) -> None:
     """Leave to the collector what was made of the old versions and is not used by the new ones."""
-    old = family.affected.all()
+    old = history.affected.all()
     _, *made_of_them = removed_with((core(Version), Version.id.in_(old)))
     session.execute(buried(StoredObject.id.in_(session.scalars(objects_named_by(made_of_them)).all())))
-    unused = family.affected.gone if params.mode is EraseMode.REFOLD else old
+    unused = history.affected.gone if params.mode is EraseMode.REFOLD else old
     session.execute(
-        buried(StoredObject.id.in_([o for version_id in unused for o in _objects(family.versions[version_id])]))
+        buried(StoredObject.id.in_([o for version_id in unused for o in _objects(history.versions[version_id])]))
     )
 
 
-def _bury_checkpoints(session: Session, family: Family, job: Job) -> None:
+def _bury_checkpoints(session: Session, history: SharedHistory, job: Job) -> None:
     """Those of trainings on top of the old versions, and of other erasures here: these may train on top of them."""
-    lineages = [lineage.id for lineage in family.lineages]
+    lineages = [lineage.id for lineage in history.lineages]
     erases_here = and_(Job.kind == JobKind.ERASE, Job.lineage_id.in_(lineages), Job.id != job.id)
-    is_stale = or_(Job.checkpoint_parent_id.in_(family.affected.all()), erases_here)
+    is_stale = or_(Job.checkpoint_parent_id.in_(history.affected.all()), erases_here)
     # Locked, so that no worker names another one between the two statements.
     stale = session.execute(
         select(Job.id, Job.checkpoint_object_id)
@@ -211,10 +213,10 @@ def _bury_checkpoints(session: Session, family: Family, job: Job) -> None:
     )
 
 
-def _bury_drafts(session: Session, family: Family, job: Job, used: Sequence[ErasureDraft]) -> None:
+def _bury_drafts(session: Session, history: SharedHistory, job: Job, used: Sequence[ErasureDraft]) -> None:
     """All of this job, and those of other erasures for versions that are gone; what new versions have stays alive."""
     taken = {o for draft in used for o in _objects(draft)}
-    is_stale = or_(ErasureDraft.job_id == job.id, ErasureDraft.version_id.in_(family.affected.all()))
+    is_stale = or_(ErasureDraft.job_id == job.id, ErasureDraft.version_id.in_(history.affected.all()))
     for objects in session.execute(
         delete(ErasureDraft)
         .where(is_stale)

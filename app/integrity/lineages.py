@@ -25,7 +25,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Line:
+class LineagePlace:
     """A lineage's place."""
 
     id: UUID
@@ -38,7 +38,7 @@ class Line:
 class Histories:
     """All lineages and versions at one moment, and the numbers that erased versions had."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[LineagePlace, ...]
     nodes: Mapping[UUID, Node]
     erased: frozenset[tuple[UUID, int]]
 
@@ -53,7 +53,7 @@ class Histories:
         )
         erased = session.execute(select(ErasedVersion.lineage_id, ErasedVersion.number))
         return cls(
-            lines=tuple(Line(*row) for row in lines),
+            lines=tuple(LineagePlace(*row) for row in lines),
             nodes={row[0]: Node(*row) for row in nodes},
             erased=frozenset((row[0], row[1]) for row in erased),
         )
@@ -86,7 +86,7 @@ def history_violations(histories: Histories) -> Iterator[Violation]:
         yield from _parent(node, histories.nodes, shown[node.lineage_id])
 
 
-def _numbers(line: Line, shown: list[Node], erased: frozenset[tuple[UUID, int]]) -> Iterator[Violation]:
+def _numbers(line: LineagePlace, shown: list[Node], erased: frozenset[tuple[UUID, int]]) -> Iterator[Violation]:
     subject = f"lineage {line.id}"
     for number, count in Counter(node.number for node in shown).items():
         if count > 1:
@@ -97,7 +97,7 @@ def _numbers(line: Line, shown: list[Node], erased: frozenset[tuple[UUID, int]])
             yield Violation(Rule.NUMBERS_UNIQUE, subject, f"number {number} would be given out again")
 
 
-def _head(line: Line, shown: list[Node]) -> Iterator[Violation]:
+def _head(line: LineagePlace, shown: list[Node]) -> Iterator[Violation]:
     head = next((node for node in shown if node.id == line.head_id), None)
     if head is None:
         yield Violation(Rule.HEAD_REACHABLE, f"lineage {line.id}", f"its head {line.head_id} is not in its history")

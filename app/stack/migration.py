@@ -4,7 +4,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.migrate import upgrade
 from app.settings import Settings
-from app.stack.errors import StackError
+from app.stack.stack_errors import StackError
 
 
 def migrate(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
-from worker.models.errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError
 
 _INDEX = "model_index.json"
 _ENDINGS = (".json", ".txt", ".safetensors")

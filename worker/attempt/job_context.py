@@ -11,7 +11,7 @@ from app.settings import Settings
 from worker.adapters.cache import UpdateCache
 from worker.attempt.lease import Lease
 from worker.attempt.loaded_bases import LoadedBases
-from worker.attempt.objects import WorkerObjects
+from worker.attempt.worker_objects import WorkerObjects
 
 
 class HandBackError(PalimpsestError):

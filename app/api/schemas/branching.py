@@ -12,7 +12,7 @@ from app.domain.base import Value
 from app.domain.comparison import Difference
 from app.domain.strategies_by_kind import FollowedStrategy
 from app.domain.training import TrainingOverrides
-from app.services.histories import Comparison
+from app.services.branching import Comparison
 
 VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1, description="0 is the base itself.")]
 

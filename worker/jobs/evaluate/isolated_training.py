@@ -12,7 +12,7 @@ from app.domain.strategies import MergeOptions
 from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import Update, added
 from worker.adapters.factors import from_bytes, to_bytes
-from worker.attempt.context import JobContext
+from worker.attempt.job_context import JobContext
 from worker.evaluation.evaluation_task import Store, Subject
 from worker.jobs.evaluate.hooks import IsolatedTrainingHooks, JobEvaluationHooks
 from worker.models.base import Base
@@ -24,8 +24,8 @@ _RULES_VERSION = "2"
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """How a version has learned its concept, but for what came before it."""
+class IsolatedConcept:
+    """A concept of a version, and how it is learned alone: the version's own images, token and training options."""
 
     images: tuple[Image.Image, ...]
     image_sha256s: tuple[str, ...]
@@ -37,26 +37,26 @@ def isolated_subject(
     context: JobContext,
     base: Base,
     manifest: BaseModelManifest,
-    lesson: Lesson,
+    concept: IsolatedConcept,
     store: Store,
     hooks: JobEvaluationHooks,
 ) -> Subject:
     """The base with this concept alone, by `merge`; it is trained when it is first asked for, unless it was before."""
     task = TrainingTask(
-        images=lesson.images,
-        instance_prompt=lesson.taught.instance_prompt(),
-        training=lesson.training,
+        images=concept.images,
+        instance_prompt=concept.taught.instance_prompt(),
+        training=concept.training,
         strategy=MergeOptions(),
         chain=(),
-        adapted_modules=lesson.training.adapted_modules or manifest.adapted_modules,
+        adapted_modules=concept.training.adapted_modules or manifest.adapted_modules,
     )
-    key = _key(base, task, lesson)
+    key = _key(base, task, concept)
     return Subject(key, lambda _: _update(context, base, task, key, store, hooks), store)
 
 
-def _key(base: Base, task: TrainingTask, lesson: Lesson) -> str:
+def _key(base: Base, task: TrainingTask, concept: IsolatedConcept) -> str:
     about = [_RULES_VERSION, base.fingerprint, task.instance_prompt, task.training.model_dump(mode="json")]
-    about += [list(task.adapted_modules), list(lesson.image_sha256s)]
+    about += [list(task.adapted_modules), list(concept.image_sha256s)]
     return "isolated " + hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
