@@ -64,7 +64,7 @@ def _unet() -> UNet2DConditionModel:
         block_out_channels=(8, 16, 32),
         transformer_layers_per_block=(1, 1, 2),
         attention_head_dim=(1, 2, 4),
-        layers_per_block=1,
+        layers_per_block=2,
         norm_num_groups=4,
         use_linear_projection=True,
         cross_attention_dim=2 * TEXT_WIDTH,

@@ -3,42 +3,53 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from safetensors.numpy import save
 
+from app.adapter_files.card import ENTRY, Card
 from app.adapter_files.folding import A, Array, ArrayFactors, B, Folded, Link, fold
-from app.domain.adapters import AdapterFormat
+from app.adapter_files.metadata import about_tools
+from app.adapter_files.stability import SDXL, stability_name
+from app.adapter_files.writing import to_file
+from app.domain.adapters import AdapterFormat, Origin, Precision
+from app.domain.base_models import Family
+
+_NOWHERE = Card(origin=Origin(lineage_id="", version=0, base_model=""))
 
 
 @dataclass(frozen=True)
 class Export:
-    """How an adapter is to be written: whose names, which component it adapts, and of which rank at most.
+    """How an adapter is to be written: whose names, for which family of bases, of which rank at most, how precisely.
 
-    Without `max_rank` it is the version's update exactly.
+    `denoiser` is the component that it adapts, with which the names of diffusers begin. Without `max_rank` it is the
+    version's update exactly, up to the precision. `resolution` is the base's, in pixels.
     """
 
     kind: AdapterFormat = AdapterFormat.DIFFUSERS
+    family: Family = Family.SD
     denoiser: str = "unet"
     max_rank: int | None = None
+    precision: Precision = Precision.FP32
+    card: Card = field(default=_NOWHERE)
+    resolution: int | None = None
 
 
-def export_adapter(chain: Sequence[Link], export: Export, about: Mapping[str, str]) -> bytes:
+def export_adapter(chain: Sequence[Link], export: Export) -> bytes:
     """The safetensors file of the chain's last version. The same chain gives the same bytes.
 
     Raises:
-        InvalidInputError: the chain's update is no product of factors, and there is no `max_rank`.
+        InvalidInputError: the chain's update is no product of factors, and there is no `max_rank`; or a value of it
+            does not fit in the precision.
         StorageError: an adapter is not of the format that workers write.
     """
     folded = fold(chain, export.max_rank)
-    if export.kind is AdapterFormat.DIFFUSERS:
-        tensors = _diffusers(folded.modules, export.denoiser)
-    else:
-        tensors = _kohya(folded.modules)
-    texts = {**about, **_what_is_kept(folded, export.max_rank)}
-    # One entry only: safetensors writes several in a random order.
-    return save(tensors, metadata={"palimpsest": json.dumps(texts, sort_keys=True)})
+    modules = _of_one_rank(folded.modules)
+    tensors = _diffusers(modules, export) if export.kind is AdapterFormat.DIFFUSERS else _kohya(modules, export)
+    texts = {**export.card.model_dump(mode="json"), **_what_is_kept(folded, export.max_rank)}
+    own = {ENTRY: json.dumps(texts, sort_keys=True)}
+    about = about_tools(modules, export.kind, export.family, export.resolution, export.card)
+    return to_file(tensors, export.precision, {**about, **own})
 
 
 def _what_is_kept(folded: Folded, max_rank: int | None) -> dict[str, str]:
@@ -50,30 +61,33 @@ def _what_is_kept(folded: Folded, max_rank: int | None) -> dict[str, str]:
     return {"max_rank": str(max_rank), "energy_captured": f"{captured:.6f}", "relative_error": f"{error:.6f}"}
 
 
-def _diffusers(modules: Mapping[str, ArrayFactors], denoiser: str) -> dict[str, Array]:
-    """Without an alpha, diffusers takes each module's rank for it: scale 1."""
-    tensors: dict[str, Array] = {}
-    for name, factors in modules.items():
-        tensors[f"{denoiser}.{name}{A}"] = np.ascontiguousarray(factors.a)
-        tensors[f"{denoiser}.{name}{B}"] = np.ascontiguousarray(factors.b)
-    return tensors
-
-
-def _kohya(modules: Mapping[str, ArrayFactors]) -> dict[str, Array]:
-    """Kohya's scripts say `lora_unet_` of every denoiser, transformers included.
-
-    All modules get one rank, with zeros where a module needs less: diffusers takes one module's alpha for that of all.
-    """
+def _of_one_rank(modules: Mapping[str, ArrayFactors]) -> dict[str, ArrayFactors]:
+    """All modules at the largest rank, with zeros where one needs less: diffusers takes one module's scale for all."""
     rank = max((len(factors.a) for factors in modules.values()), default=0)
-    tensors: dict[str, Array] = {}
-    for name, factors in modules.items():
-        prefix = "lora_unet_" + name.replace(".", "_")
-        tensors[f"{prefix}.lora_down.weight"] = _padded(factors.a, 0, rank)
-        tensors[f"{prefix}.lora_up.weight"] = _padded(factors.b, 1, rank)
-        tensors[f"{prefix}.alpha"] = np.array(rank, dtype=np.float32)
-    return tensors
+    return {name: ArrayFactors(_padded(f.a, 0, rank), _padded(f.b, 1, rank)) for name, f in modules.items()}
 
 
 def _padded(factor: Array, axis: int, rank: int) -> Array:
     missing = [(0, rank - size if n == axis else 0) for n, size in enumerate(factor.shape)]
     return np.ascontiguousarray(np.pad(factor, missing))
+
+
+def _diffusers(modules: Mapping[str, ArrayFactors], export: Export) -> dict[str, Array]:
+    """Without an alpha, diffusers takes the rank for it: scale 1."""
+    tensors: dict[str, Array] = {}
+    for name, factors in modules.items():
+        tensors[f"{export.denoiser}.{name}{A}"] = factors.a
+        tensors[f"{export.denoiser}.{name}{B}"] = factors.b
+    return tensors
+
+
+def _kohya(modules: Mapping[str, ArrayFactors], export: Export) -> dict[str, Array]:
+    """Kohya's scripts say `lora_unet_` of every denoiser, and name the layers of SDXL as Stability does."""
+    tensors: dict[str, Array] = {}
+    for name, factors in modules.items():
+        other = stability_name(SDXL, name) if export.family is Family.SDXL else None
+        prefix = "lora_unet_" + (other or name).replace(".", "_")
+        tensors[f"{prefix}.lora_down.weight"] = factors.a
+        tensors[f"{prefix}.lora_up.weight"] = factors.b
+        tensors[f"{prefix}.alpha"] = np.array(len(factors.a), dtype=np.float32)
+    return tensors

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from app.adapter_files.faults import Faults
 from app.domain.base import Value
 from app.domain.errors import Fault, InvalidAdapterError
 
@@ -21,7 +22,10 @@ MAX_HEADER_BYTES = 8 * 1024 * 1024
 MAX_TENSORS = 20_000
 MAX_NAME_LENGTH = 512
 
-_BYTES_OF = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+# Some tools write alphas so.
+_INTEGERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
+_BYTES_OF = FLOATS | _INTEGERS
 
 
 class TensorEntry(Value):
@@ -36,7 +40,7 @@ class TensorEntry(Value):
         if self.dtype not in _BYTES_OF:
             return f"its dtype is {self.dtype}; understood are {', '.join(_BYTES_OF)}"
         begin, end = self.data_offsets
-        if any(size < 1 for size in self.shape) or math.prod(self.shape) * _BYTES_OF[self.dtype] != end - begin:
+        if any(size < 0 for size in self.shape) or math.prod(self.shape) * _BYTES_OF[self.dtype] != end - begin:
             return f"{end - begin} bytes cannot hold the shape {list(self.shape)} in {self.dtype}"
         return None
 
@@ -67,9 +71,11 @@ def read_header(file: BinaryIO, size_bytes: int) -> SafetensorsHeader:
     except ValidationError as error:
         raise _refusal("its header is not that of a safetensors file") from error
     _insist_on_no_gaps(tensors, size_bytes - LENGTH_BYTES - length)
-    faults = [Fault(field=name, message=fault) for name, entry in tensors.items() if (fault := entry.fault())]
-    if faults:
-        raise InvalidAdapterError("The file holds tensors that cannot be read.", tuple(faults))
+    faults = Faults("The file holds tensors that cannot be read.")
+    for name, entry in tensors.items():
+        if fault := entry.fault():
+            faults.add("tensor", name, fault)
+    faults.insist_on_none()
     return SafetensorsHeader(tensors, metadata)
 
 

@@ -23,6 +23,7 @@ V = TypeVar("V", bound=Value)
 _MAX_FIELDS = 20
 _MAX_SHOWN_NAME = 100
 _CHUNK_BYTES = 1024 * 1024
+_MAX_TEXT_FILE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class FileLimits:
     name: str
     max_files: int
     max_file_bytes: int
+    text_files: frozenset[str] = frozenset()
+    """Texts that may come as files as well."""
 
     def label(self, position: int, file_name: str) -> str:
         """How problems name a file."""
@@ -69,7 +72,7 @@ class _Parser(MultiPartParser):
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
-        if self._current_files > self.file_limits.max_files:
+        if self._current_files > self.file_limits.max_files + len(self.file_limits.text_files):
             raise InvalidInputError(*_too_many(self.file_limits))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -129,7 +132,7 @@ async def file_form(request: Request, limits: FileLimits) -> AsyncIterator[FileF
 async def _parse(headers: Headers, stream: AsyncGenerator[bytes, None], limits: FileLimits) -> FormData:
     if not headers.get("content-type", "").startswith("multipart/form-data"):
         raise MalformedBodyError("Send multipart/form-data.")
-    parser = _Parser(headers, stream, max_files=limits.max_files + 1, max_fields=_MAX_FIELDS)
+    parser = _Parser(headers, stream, max_files=limits.max_files + len(limits.text_files) + 1, max_fields=_MAX_FIELDS)
     parser.file_limits = limits
     try:
         form = await parser.parse()
@@ -148,6 +151,8 @@ def _sorted_out(form: FormData, limits: FileLimits) -> FileForm:
         if isinstance(value, UploadFile) and name == limits.name:
             shown = _shown(value.filename)
             uploads.append(Upload(limits.label(len(uploads), shown), shown, value.file))
+        elif isinstance(value, UploadFile) and name in limits.text_files and name not in texts:
+            texts[name] = _text(name, value)
         elif isinstance(value, UploadFile) or name == limits.name:
             kind = "a file" if name == limits.name else "text"
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message=f"must be {kind}"),))
@@ -155,9 +160,18 @@ def _sorted_out(form: FormData, limits: FileLimits) -> FileForm:
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message="given twice"),))
         else:
             texts[name] = value
+    if len(uploads) > limits.max_files:
+        raise InvalidInputError(*_too_many(limits))
     if not uploads:
         raise InvalidInputError(f"{limits.name}: at least one is needed.", (Fault(field=limits.name, message="none"),))
     return FileForm(texts, tuple(uploads))
+
+
+def _text(name: str, upload: UploadFile) -> str:
+    try:
+        return upload.file.read(_MAX_TEXT_FILE_BYTES + 1).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInputError("The form is not valid.", (Fault(field=name, message="not a text"),)) from error
 
 
 def _sha256(upload: Upload) -> str:

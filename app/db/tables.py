@@ -18,7 +18,7 @@ from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
-from app.domain.lineages import AnyProvenance, Provenance, VersionStatus
+from app.domain.lineages import AnyProvenance, ImportProvenance, Provenance, VersionStatus
 from app.domain.quotas import QuotaOverrides
 from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.strategies_by_kind import FollowedOptions, FollowedStrategy
@@ -201,6 +201,12 @@ class Version(Identified, Table):
     provenance: Mapped[AnyProvenance | None] = mapped_column(
         Json(TypeAdapter[AnyProvenance](AnyProvenance)), default=None
     )
+
+    def every_concept(self) -> tuple[TaughtConcept, ...]:
+        """What it teaches: one concept, none, or all that an imported file had learned."""
+        if isinstance(self.provenance, ImportProvenance) and self.provenance.concepts:
+            return self.provenance.concepts
+        return () if self.taught is None else (self.taught,)
 
 
 class Generation(Identified, Tombstoned, Table):

@@ -13,6 +13,10 @@ ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"
 ClassNoun = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^<>\\\x00-\x1f]+$")
 ]
+# Of a file that was trained elsewhere: may be several; what a prompt's own grammar uses they may not hold.
+TriggerWords = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^<>\\\x00-\x1f]+$")
+]
 
 MAX_IMAGES_PER_CONCEPT = 50
 
@@ -42,7 +46,16 @@ class TaughtConcept(Value):
 
     def is_named_in(self, resolved_prompt: str) -> bool:
         """Whether a prompt, its `<name>`s replaced, speaks of this concept: whether it holds the token, as a word."""
-        return re.search(rf"(?<!\w){re.escape(self.token)}(?!\w)", resolved_prompt, re.IGNORECASE) is not None
+        return holds_words(resolved_prompt, self.token)
+
+    def shares_words_with(self, other: "TaughtConcept") -> bool:
+        """Whether a prompt that names one names the other as well."""
+        return holds_words(self.token, other.token) or holds_words(other.token, self.token)
+
+
+def holds_words(text: str, words: str) -> bool:
+    """Whether `words` occur in the text as words, in whatever case."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 _REFERENCE = re.compile(r"\\<|<([^<>]*)>")

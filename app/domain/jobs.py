@@ -4,8 +4,9 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
+from app.domain.adapters import ImportOptions, Origin
 from app.domain.base import Value
 from app.domain.comparison import Difference
 from app.domain.concepts import TaughtConcept
@@ -98,13 +99,33 @@ class GenerateParams(Value):
 
 
 class ImportParams(Value):
-    """An import job: what the uploaded file, the job's `input_object_id`, is, and what its version is to teach."""
+    """An import job: what the uploaded file, the job's `input_object_id`, is, and what its version is to teach.
+
+    `taught` is what the caller names. `concepts` and `origin` are what the file itself says, if we exported it.
+    """
 
     kind: Literal[JobKind.IMPORT] = JobKind.IMPORT
     file_name: str
     file_sha256: str
-    ignore_text_encoder: bool
+    options: ImportOptions = ImportOptions()
     taught: TaughtConcept | None
+    concepts: tuple[TaughtConcept, ...] = ()
+    origin: Origin | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_release(cls, stored: object) -> object:
+        if isinstance(stored, dict) and "ignore_text_encoder" in stored:
+            ignored = {"ignore_text_encoder": stored["ignore_text_encoder"]}
+            return {key: value for key, value in stored.items() if key != "ignore_text_encoder"} | {"options": ignored}
+        return stored
+
+    def every_concept(self) -> tuple[TaughtConcept, ...]:
+        """What the caller names, and what the file lists beside it."""
+        if self.taught is None:
+            return self.concepts
+        named = self.taught
+        return (named, *(c for c in self.concepts if c.token != named.token and c.name != named.name))
 
     @property
     def concept_id(self) -> None:

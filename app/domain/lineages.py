@@ -4,8 +4,9 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from app.domain.adapters import AdapterFormat
+from app.domain.adapters import AdapterFormat, Method, Origin, UsedScale
 from app.domain.base import Value
+from app.domain.concepts import TaughtConcept
 from app.domain.strategies import AnyStrategy
 from app.domain.training import TrainingOptions
 
@@ -63,7 +64,11 @@ class Provenance(Value):
 
 
 class ImportProvenance(Value):
-    """Where an imported version's adapter comes from: a file, whose scale is folded into the stored factors."""
+    """Where an imported version's adapter comes from: a file, whose scale is folded into the stored factors.
+
+    `scales` are those that were used, each with what told it. `relative_error` is `|D - BA|_F / |D|_F` where
+    `max_rank` cut the update. `concepts` are all that the version teaches; `origin` is what one of our own files says.
+    """
 
     base_model: str
     base_fingerprint: str
@@ -71,6 +76,13 @@ class ImportProvenance(Value):
     file_sha256: str
     format: AdapterFormat
     ignored_text_encoder_tensors: int
+    methods: tuple[Method, ...] = (Method.LORA,)
+    scales: tuple[UsedScale, ...] = ()
+    strength: float = 1.0
+    max_rank: int | None = None
+    relative_error: float = 0.0
+    concepts: tuple[TaughtConcept, ...] = ()
+    origin: Origin | None = None
     adapter_sha256: str
     machine: Machine
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.queries import ancestry
 from app.db.tables import Lineage, Version
 from app.domain.comparison import Difference, Facts, differences, facts_of
+from app.domain.concepts import TaughtConcept
 from app.domain.effects import faults_of_strategy, insist_on_effect
 from app.domain.errors import ConflictError
 from app.domain.lineages import VersionStatus
@@ -109,13 +110,17 @@ async def _move_head(session: AsyncSession, lineage: Lineage, head: Version) -> 
     await session.flush()
 
 
+Learned = tuple[Version, TaughtConcept]
+"""A concept, and the version that teaches it."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How one version differs from another."""
 
     common_ancestor: int
-    gained: Sequence[Version]
-    lost: Sequence[Version]
+    gained: Sequence[Learned]
+    lost: Sequence[Learned]
     differences: Sequence[Difference]
 
 
@@ -141,10 +146,10 @@ async def compare_versions(
     )
 
 
-def _learned_by_first_only(first: Sequence[Version], second: Sequence[Version]) -> list[Version]:
+def _learned_by_first_only(first: Sequence[Version], second: Sequence[Version]) -> list[Learned]:
     """A concept is the same under the same token: learned again under another, it is lost as well as gained."""
-    known = {version.taught for version in second}
-    return [version for version in first if version.taught is not None and version.taught not in known]
+    known = {concept for version in second for concept in version.every_concept()}
+    return [(version, concept) for version in first for concept in version.every_concept() if concept not in known]
 
 
 def _facts(version: Version) -> Facts:

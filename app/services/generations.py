@@ -64,7 +64,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
     await lock_user(session, user_id)
     lineage, head = (await get_lineage(session, user_id, new.lineage_id))[:2]
     version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
-    taught = tuple(link.taught for link in await ancestry(session, version.id) if link.taught is not None)
+    taught = tuple(concept for link in await ancestry(session, version.id) for concept in link.every_concept())
     base = await session.get_one(BaseModelRow, lineage.base_model)
     default_scale = max(base.manifest.default_guidance_scale, NO_GUIDANCE)
     scale = default_scale if new.guidance_scale is None else new.guidance_scale

@@ -36,7 +36,8 @@ class Past:
 
     def taught(self) -> list[Taught]:
         """Every concept that is learned before the new version."""
-        return [*self._learned(), *((p.concept_id, p.taught) for p in self.pending if p.taught is not None)]
+        pending = [(params.concept_id, concept) for params in self.pending for concept in concepts_taught_by(params)]
+        return [*self._learned(), *pending]
 
     def parent_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
         """How the version that will be the parent is trained; None for the base."""
@@ -52,25 +53,48 @@ class Past:
             ConflictError: one of them is not.
         """
         learned = self._learned()
-        for params in self._trainings():
-            if teaches_again(learned, params.concept_id, params.taught.name):
-                raise ConflictError(f"An unfinished job teaches {params.taught.name}, as that version does; cancel it.")
-            if changed_within_run(self._head_options(), (params.strategy, params.training)):
-                detail = f"An unfinished job that teaches {params.taught.name} cannot go on from there; cancel it."
-                raise ConflictError(detail)
+        for params in self.pending:
+            for concept in concepts_taught_by(params):
+                if teaches_again(learned, params.concept_id, concept.name):
+                    raise ConflictError(f"An unfinished job teaches {concept.name}, as that version does; cancel it.")
+        first = self.pending[0] if self.pending else None
+        if isinstance(first, TrainParams) and changed_within_run(
+            self._head_options(), (first.strategy, first.training)
+        ):
+            detail = f"An unfinished job that teaches {first.taught.name} cannot go on from there; cancel it."
+            raise ConflictError(detail)
 
-    def _trainings(self) -> list[TrainParams]:
-        """Without an import, which is only accepted where there is no other head to choose."""
-        return [params for params in self.pending if isinstance(params, TrainParams)]
+    def insist_on_apart(self, new: Sequence[TaughtConcept]) -> None:
+        """What an imported file teaches has other names and other words than what is learned already.
+
+        Raises:
+            ConflictError: two of them could not be told apart in a prompt.
+        """
+        for _, known in self.taught():
+            for concept in new:
+                if concept.name == known.name:
+                    raise ConflictError(f"This lineage has learned a concept named {concept.name}, or is about to.")
+                if concept.shares_words_with(known):
+                    detail = (
+                        f"The file answers to {concept.token!r}, and here {known.token!r} stands for <{known.name}>."
+                    )
+                    raise ConflictError(f"{detail} A prompt could not tell them apart.")
 
     def _learned(self) -> list[Taught]:
-        return [(version.concept_id, version.taught) for version in self.ancestry if version.taught is not None]
+        return [(version.concept_id, concept) for version in self.ancestry for concept in version.every_concept()]
 
     def _head_options(self) -> tuple[StrategyOptions, TrainingOptions] | None:
         head = self.ancestry[-1]
         return None if head.strategy is None or head.training is None else (head.strategy, head.training)
 
 
-def teaches_again(learned: Sequence[Taught], concept_id: UUID, name: str) -> bool:
+def concepts_taught_by(params: TrainParams | ImportParams) -> tuple[TaughtConcept, ...]:
+    """What an unfinished job is to teach."""
+    return (params.taught,) if isinstance(params, TrainParams) else params.every_concept()
+
+
+def teaches_again(learned: Sequence[Taught], concept_id: UUID | None, name: str) -> bool:
     """Whether a concept is learned already. Its name is what prompts go by, so another of that name is no better."""
-    return any(concept_id == other_id or name == taught.name for other_id, taught in learned)
+    return any(
+        (concept_id is not None and concept_id == other_id) or name == taught.name for other_id, taught in learned
+    )

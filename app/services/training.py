@@ -11,7 +11,7 @@ from app.db.jobs import new_job
 from app.db.queries import concepts_of, unfinished_publishing
 from app.db.tables import BaseModelRow, Concept, Lineage, Version
 from app.domain.chains import changed_within_run
-from app.domain.concepts import TaughtConcept
+from app.domain.concepts import TaughtConcept, holds_words
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.jobs import ImportParams, TrainParams
 from app.domain.strategies import StrategyOptions
@@ -20,7 +20,7 @@ from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.context import Work
 from app.services.jobs import PlacedJob
 from app.services.lineages import lock_lineage, override
-from app.services.past import Past, teaches_again
+from app.services.past import Past, concepts_taught_by, teaches_again
 from app.services.submission import submit_job
 
 
@@ -72,13 +72,15 @@ def _insist_on_same_run(past: Past, strategy: StrategyOptions, training: Trainin
 async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
     """The first rare token of the base that nothing in the lineage has, held versions and canceled runs included."""
     base = await session.get_one(BaseModelRow, lineage.base_model)
-    versions = await session.scalars(select(Version.taught).where(in_history(lineage.id)))
+    versions = await session.scalars(select(Version).where(in_history(lineage.id)))
     jobs = await session.scalars(unfinished_publishing(lineage.id))
-    used = {taught.token for taught in versions if taught is not None}
+    used = {concept.token for version in versions for concept in version.every_concept()}
     used |= {token for token in await session.scalars(erased_tokens(lineage.id)) if token is not None}
-    pending = [job.params.taught for job in jobs if isinstance(job.params, TrainParams | ImportParams)]
-    used |= {taught.token for taught in pending if taught is not None}
-    token = next((token for token in base.manifest.rare_tokens if token not in used), None)
+    pending = [job.params for job in jobs if isinstance(job.params, TrainParams | ImportParams)]
+    used |= {concept.token for params in pending for concept in concepts_taught_by(params)}
+    # The trigger words of an imported file are several, and may hold a rare token.
+    words = "\n".join(used)
+    token = next((token for token in base.manifest.rare_tokens if not holds_words(words, token)), None)
     if token is None:
         detail = f"All {len(base.manifest.rare_tokens)} rare tokens of {lineage.base_model} are used in this lineage."
         raise ConflictError(detail)

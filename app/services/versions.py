@@ -1,7 +1,7 @@
 """Versions: looking at them, and taking their adapters along."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,12 +9,13 @@ from anyio import to_thread
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.adapter_files.card import Card
 from app.adapter_files.export import Export, export_adapter
 from app.adapter_files.folding import Link
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
-from app.domain.adapters import AdapterFormat
+from app.domain.adapters import AdapterFormat, Origin, PastVersion, Precision
 from app.domain.chains import first_choice
 from app.domain.errors import ConflictError, ErasedError, Fault, InvalidInputError, NotFoundError
 from app.domain.strategies import StrategyOptions
@@ -76,22 +77,22 @@ class ExportPlan:
     """What an export is made of."""
 
     links: Sequence[tuple[StrategyOptions, StoredObject]]
-    about: Mapping[str, str]
     export: Export
 
     def digest(self) -> str:
         """The sha256 of all that the export is a function of; known before anything is read."""
         parts = [f"{strategy.model_dump_json()} {row.sha256}" for strategy, row in self.links]
-        return hashlib.sha256("\n".join([repr(self.export), *self.about.values(), *parts]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([repr(self.export), *parts]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which adapter is asked for: whose names it is to have, of which rank at most, and which concept alone."""
+    """Which adapter is asked for: whose names, of which rank at most, which concept alone, and how precisely."""
 
     kind: AdapterFormat
     max_rank: int | None = None
     concept: str | None = None
+    precision: Precision = Precision.FP32
 
 
 async def plan_export(
@@ -115,14 +116,39 @@ async def plan_export(
         for link in chain
         if link.strategy is not None and link.adapter_object_id is not None
     ]
-    taught = [link.taught for link in chain if link.taught is not None]
     base = await session.get_one(BaseModelRow, (await session.get_one(Lineage, lineage_id)).base_model)
-    about = {
-        "lineage_id": str(lineage_id),
-        "version": str(number),
-        "concepts": ", ".join(f"<{concept.name}> = {concept.phrase()}" for concept in taught),
-    }
-    return ExportPlan(links, about, Export(wanted.kind, base.manifest.family.denoiser, wanted.max_rank))
+    export = Export(
+        kind=wanted.kind,
+        family=base.manifest.family,
+        denoiser=base.manifest.family.denoiser,
+        max_rank=wanted.max_rank,
+        precision=wanted.precision,
+        card=_card(lineage_id, number, base, chain),
+        resolution=base.manifest.resolution,
+    )
+    return ExportPlan(links, export)
+
+
+def _card(lineage_id: UUID, number: int, base: BaseModelRow, chain: Sequence[Version]) -> Card:
+    history = [
+        PastVersion(
+            version=link.number,
+            strategy=link.strategy.name,
+            concept=", ".join(concept.name for concept in link.every_concept())[:200] or None,
+            adapter_sha256=None if link.provenance is None else link.provenance.adapter_sha256,
+        )
+        for link in chain[-1000:]
+        if link.strategy is not None
+    ]
+    fingerprints = [link.provenance.base_fingerprint for link in chain if link.provenance is not None]
+    origin = Origin(
+        lineage_id=str(lineage_id),
+        version=number,
+        base_model=base.name,
+        base_fingerprint=fingerprints[-1] if fingerprints else None,
+        history=tuple(history),
+    )
+    return Card(origin=origin, taught=tuple(concept for link in chain for concept in link.every_concept()))
 
 
 def _chosen(ancestry: Sequence[Version], concept: str | None) -> list[Version]:
@@ -154,6 +180,6 @@ async def export_version(services: Services, plan: ExportPlan) -> bytes:
 
     def read_and_fold() -> bytes:
         links = [Link(strategy, services.store.get(row)) for strategy, row in plan.links]
-        return export_adapter(links, plan.export, plan.about)
+        return export_adapter(links, plan.export)
 
     return await to_thread.run_sync(read_and_fold, limiter=services.export_slot)

@@ -1,4 +1,4 @@
-"""An import job from the uploaded file to version 1 of its lineage."""
+"""An import job from the uploaded file to the next version of its lineage."""
 
 from app.db.session import transaction
 from app.domain.jobs import ImportParams, Phase
@@ -6,6 +6,7 @@ from app.domain.lineages import ImportProvenance
 from app.domain.strategies import MergeOptions
 from worker.adapters.factors import to_bytes
 from worker.adapters.imported import import_adapter
+from worker.adapters.probe import probe
 from worker.attempt.job_context import JobContext
 from worker.attempt.machine import describe_machine
 from worker.jobs.publishing import NewVersion, publish
@@ -19,9 +20,11 @@ def run(context: JobContext, params: ImportParams) -> None:
     base, manifest = context.bases.get(context.job.base_model)
     assert context.job.input_object_id is not None
     data = context.objects.get(context.job.input_object_id)
-    imported = import_adapter(data, base.denoiser, ignore_text_encoder=params.ignore_text_encoder)
+    imported = import_adapter(data, base.denoiser, params.options)
+    probe(base, imported.adapter)
     context.lease.enter(Phase.PUBLISHING)
     adapter = context.objects.put("adapters", to_bytes(imported.adapter, {}), "application/octet-stream")
+    concepts = params.every_concept()
     provenance = ImportProvenance(
         base_model=manifest.name,
         base_fingerprint=base.fingerprint,
@@ -29,12 +32,19 @@ def run(context: JobContext, params: ImportParams) -> None:
         file_sha256=params.file_sha256,
         format=imported.file.format,
         ignored_text_encoder_tensors=imported.file.text_encoder_tensors,
+        methods=imported.file.methods(),
+        scales=imported.scales,
+        strength=params.options.strength,
+        max_rank=params.options.max_rank,
+        relative_error=imported.relative_error,
+        concepts=concepts,
+        origin=params.origin,
         adapter_sha256=adapter.sha256,
         machine=describe_machine(base.device),
     )
     new = NewVersion(
         concept_id=None,
-        taught=params.taught,
+        taught=concepts[0] if concepts else None,
         strategy=MergeOptions(),
         training=None,
         adapter=adapter,

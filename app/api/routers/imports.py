@@ -12,6 +12,7 @@ from app.api.once import OnlyOnce, accepted
 from app.api.schemas.imports import ImportFields
 from app.api.schemas.jobs import JobBody
 from app.api.uploads import FileLimits, file_form
+from app.domain.adapters import MAX_RANK
 from app.services import imports
 from app.services.context import Work
 from app.services.idempotency import Answer
@@ -19,6 +20,7 @@ from app.services.imports import NewImport
 
 router = APIRouter(prefix="/v1/lineages/{lineage_id}", tags=["versions"])
 
+_TEXT_FILES = frozenset({"adapter_config"})
 # The route reads its form itself, once it knows the caller; so FastAPI does not see the fields.
 _FORM: dict[str, JsonValue] = {
     "requestBody": {
@@ -32,7 +34,37 @@ _FORM: dict[str, JsonValue] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "A LoRA as safetensors, in diffusers' or kohya's format.",
+                            "description": "A LoRA, or LoHa, LoKr, DoRA, IA3 or full difference, as safetensors.",
+                        },
+                        "adapter_config": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "peft's adapter_config.json, which tells the scale of its files.",
+                        },
+                        "alpha": {
+                            "type": "number",
+                            "exclusiveMinimum": 0,
+                            "maximum": 1e6,
+                            "description": "Scale each update by alpha / rank, whatever the file says.",
+                        },
+                        "scale": {
+                            "type": "number",
+                            "exclusiveMinimum": 0,
+                            "maximum": 1e6,
+                            "description": "Scale each update by this, whatever the file says.",
+                        },
+                        "strength": {
+                            "type": "number",
+                            "minimum": -10,
+                            "maximum": 10,
+                            "default": 1,
+                            "description": "Multiplies the whole update; not 0.",
+                        },
+                        "max_rank": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "maximum": MAX_RANK,
+                            "description": "Cut each update to this rank; provenance says what was left out.",
                         },
                         "name": {"type": "string", "description": "Prompts name what it has learned as `<name>`."},
                         "kind": {"type": "string", "enum": ["object", "style"]},
@@ -64,14 +96,15 @@ async def import_adapter(
         bool, Query(description="Leave out what the file has for text encoders, rather than refuse it.")
     ] = False,
 ) -> Response:
-    """Import an adapter that was trained elsewhere: queue the job that makes version 1 of an empty lineage of it.
+    """Import an adapter that was trained elsewhere: queue the job that makes the lineage's next version of it.
 
     The file's header is checked at once (422). Names and shapes are checked against the base model by the job, whose
-    `error.errors` lists all that do not fit.
+    `error.errors` has one entry for each kind of fault.
     """
-    async with file_form(request, FileLimits("file", 1, services.settings.max_adapter_bytes)) as form:
+    async with file_form(request, FileLimits("file", 1, services.settings.max_adapter_bytes, _TEXT_FILES)) as form:
         fields = form.read_as(ImportFields)
-        new = NewImport(form.uploads[0], fields.taught(), ignore_text_encoder)
+        options = fields.options(ignore_text_encoder=ignore_text_encoder)
+        new = NewImport(form.uploads[0], fields.taught(), options)
 
         async def act(work: Work) -> Answer:
             row = await imports.submit_import(work, caller.id, lineage_id, new)

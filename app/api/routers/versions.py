@@ -11,7 +11,7 @@ from app.api.files import is_known
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
-from app.domain.adapters import AdapterFormat
+from app.domain.adapters import AdapterFormat, Precision
 from app.domain.base import Value
 from app.services import branching, reproductions, training, versions
 from app.services.context import Work, open_work
@@ -99,13 +99,16 @@ async def download_adapter(
             "version exactly; after strategy magnitude, whose updates are of full rank, it is needed.",
         ),
     ] = None,
+    precision: Annotated[
+        Precision, Query(description="The numbers' precision. fp16 halves the file, and has less range than bf16.")
+    ] = Precision.FP32,
     concept: Annotated[
         str | None,
         Query(max_length=64, description="The name of one concept of a version that has an adapter for each."),
     ] = None,
 ) -> Response:
     """Download a version's adapter: its whole ancestry folded into one LoRA of scale 1."""
-    wanted = versions.Wanted(kind, max_rank, concept)
+    wanted = versions.Wanted(kind, max_rank, concept, precision)
     async with open_work(services) as work:
         plan = await versions.plan_export(work.session, caller.id, lineage_id, number, wanted)
     headers = {

@@ -10,6 +10,7 @@ from app.api.schemas.lineages import VersionConcept
 from app.db.tables import Version
 from app.domain.base import Value
 from app.domain.comparison import Difference
+from app.domain.concepts import TaughtConcept
 from app.domain.strategies_by_kind import FollowedStrategy
 from app.domain.training import TrainingOverrides
 from app.services.branching import Comparison
@@ -85,12 +86,11 @@ class ComparisonBody(Value):
             from_version=from_version,
             to_version=to_version,
             common_ancestor=comparison.common_ancestor,
-            concepts_gained=[_learned(version) for version in comparison.gained],
-            concepts_lost=[_learned(version) for version in comparison.lost],
+            concepts_gained=[_learned(*learned) for learned in comparison.gained],
+            concepts_lost=[_learned(*learned) for learned in comparison.lost],
             differences=list(comparison.differences),
         )
 
 
-def _learned(version: Version) -> LearnedConcept:
-    assert version.taught is not None
-    return LearnedConcept(version=version.number, concept=VersionConcept.of(version.concept_id, version.taught))
+def _learned(version: Version, taught: TaughtConcept) -> LearnedConcept:
+    return LearnedConcept(version=version.number, concept=VersionConcept.of(version.concept_id, taught))

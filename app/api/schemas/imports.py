@@ -1,25 +1,27 @@
 """What comes with an imported adapter."""
 
-from typing import Annotated
+from pydantic import Field, ValidationError, model_validator
 
-from pydantic import StringConstraints, model_validator
-
+from app.adapter_files.scales import MAX_CONFIG_BYTES, read_config
+from app.api.faults import fault_of
+from app.domain.adapters import ImportOptions
 from app.domain.base import Value
-from app.domain.concepts import ClassNoun, ConceptKind, ConceptName, TaughtConcept
-
-# Trigger words may be several; what a prompt's own grammar uses they may not hold.
-TriggerWords = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^<>\\\x00-\x1f]+$")
-]
+from app.domain.concepts import ClassNoun, ConceptKind, ConceptName, TaughtConcept, TriggerWords
+from app.domain.errors import InvalidInputError
 
 
 class ImportFields(Value):
-    """The text fields of the form: all of them, for prompts to name what was learned, or none."""
+    """The text fields of the form. For prompts to name what was learned: name, kind and token, or none of them."""
 
     name: ConceptName | None = None
     kind: ConceptKind | None = None
     class_noun: ClassNoun | None = None
     token: TriggerWords | None = None
+    alpha: float | None = None
+    scale: float | None = None
+    strength: float = 1.0
+    max_rank: int | None = None
+    adapter_config: str | None = Field(None, max_length=MAX_CONFIG_BYTES)
 
     @model_validator(mode="after")
     def _all_or_none(self) -> "ImportFields":
@@ -30,6 +32,26 @@ class ImportFields(Value):
         if not missing and (self.kind is ConceptKind.OBJECT) != (self.class_noun is not None):
             raise ValueError("an object needs a class_noun, and a style has none")
         return self
+
+    def options(self, *, ignore_text_encoder: bool) -> ImportOptions:
+        """How the file is to be read.
+
+        Raises:
+            InvalidAdapterError: the configuration is none of peft's, or cannot be followed.
+            InvalidInputError: an option is out of its bounds.
+        """
+        config = None if self.adapter_config is None else read_config(self.adapter_config.encode())
+        try:
+            return ImportOptions(
+                alpha=self.alpha,
+                scale=self.scale,
+                strength=self.strength,
+                max_rank=self.max_rank,
+                ignore_text_encoder=ignore_text_encoder,
+                config=config,
+            )
+        except ValidationError as error:
+            raise InvalidInputError("The form is not valid.", tuple(map(fault_of, error.errors()))) from error
 
     def taught(self) -> TaughtConcept | None:
         """What prompts may name, if anything."""

@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from sqlalchemy import text
 
 from tests.integration.api.inputs import new_concept, new_lineage
 from tests.integration.api.state import Server
@@ -55,9 +56,10 @@ NO_LORA = {
         "lora_adapter_metadata",
     ),
     "no factors at all": (save({"x": np.zeros(3, np.float32)}), "x"),
-    "a factor without its pair": (header(factor(A, 2, 4), bytes(32)), "x.to_q"),
-    "ranks that differ": (save({A: np.zeros((2, 4), np.float32), B: np.zeros((4, 3), np.float32)}), "x.to_q"),
-    "another method": (save({"unet.x.hada_w1_a": np.zeros(3, np.float32)}), "unet.x.hada_w1_a"),
+    "a factor without its pair": (header(factor(A, 2, 4), bytes(32)), A),
+    "ranks that differ": (save({A: np.zeros((2, 4), np.float32), B: np.zeros((4, 3), np.float32)}), A),
+    "another method": (save({"unet.x.oft_blocks": np.zeros(3, np.float32)}), "unet.x.oft_blocks"),
+    "half of a LoHa": (save({"unet.x.hada_w1_a": np.zeros((3, 2), np.float32)}), "unet.x.hada_w1_a"),
     "a text encoder's": (save({"lora_te_x.lora_down.weight": np.zeros((2, 4), np.float32)}), "text_encoder"),
 }
 
@@ -100,13 +102,66 @@ def test_an_import_is_a_job_and_is_queued_once(client: httpx.Client) -> None:
     assert send(client, lineage, GOOD).status_code == 202
 
 
-def test_only_an_empty_lineage_of_ones_own_takes_an_import(server: Server, client: httpx.Client) -> None:
+def test_an_import_goes_on_top_of_what_a_lineage_of_ones_own_has_learned(server: Server, client: httpx.Client) -> None:
     lineage = new_lineage(client)
     body = {"concept_id": new_concept(client, "max")}
     teach(server, client.post(f"/v1/lineages/{lineage}/versions", json=body).json(), seed=1)
-    assert send(client, lineage, GOOD).status_code == 409
+    token = client.get(f"/v1/lineages/{lineage}/versions/1").json()["concept"]["token"]
+    assert send(client, lineage, GOOD, **{**TAUGHT, "name": "max"}).status_code == 409
+    answer = send(client, lineage, GOOD, **{**TAUGHT, "token": f"a {token} thing"})
+    assert (answer.status_code, token in answer.json()["detail"]) == (409, True)
+    assert send(client, lineage, GOOD, **TAUGHT).status_code == 202
     with server.client(server.admin_key) as other:
         assert send(other, lineage, GOOD).status_code == 404
+
+
+PEFT = save({f"base_model.model.{name.removeprefix('unet.')}": factor for name, factor in random_factors(1, 4).items()})
+CONFIG = json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["to_q"]})
+
+
+def test_a_scale_that_nothing_tells_has_to_be_told(client: httpx.Client) -> None:
+    lineage = new_lineage(client)
+    answer = send(client, lineage, PEFT)
+    assert answer.status_code == 422
+    assert [fault["message"][:24] for fault in answer.json()["errors"]] == ["nothing tells its scale:"]
+    for form in ({"alpha": "8"}, {"scale": "0.5"}, {"adapter_config": CONFIG}):
+        job = send(client, lineage, PEFT, **form)
+        assert job.status_code == 202, job.text
+        assert client.post(f"/v1/jobs/{job.json()['id']}/cancel").status_code == 200
+    files = {"file": ("a.safetensors", PEFT), "adapter_config": ("adapter_config.json", CONFIG.encode())}
+    assert client.post(f"/v1/lineages/{lineage}/import", files=files).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"alpha": "8", "scale": "1"},
+        {"alpha": "0"},
+        {"alpha": "1e400"},
+        {"scale": "nan"},
+        {"strength": "0"},
+        {"max_rank": "0"},
+        {"max_rank": "5000"},
+        {"adapter_config": "{"},
+        {"adapter_config": json.dumps({"r": 4, "lora_alpha": 4, "init_lora_weights": "pissa"})},
+        {"adapter_config": json.dumps({"lora_alpha": 4, "alpha_pattern": {"(?=x)": 3}})},
+        {"adapter_config": json.dumps({"lora_alpha": 4, "r": 5})},
+    ],
+)
+def test_what_an_import_cannot_be_told(client: httpx.Client, form: dict[str, str]) -> None:
+    answer = send(client, new_lineage(client), PEFT, **form)
+    assert answer.status_code == 422
+    assert answer.json()["errors"]
+
+
+def test_a_rare_token_among_the_trigger_words_is_taken(server: Server, client: httpx.Client) -> None:
+    lineage = new_lineage(client)
+    assert send(client, lineage, GOOD, **{**TAUGHT, "token": "photo of TOK0, tok1"}).status_code == 202
+    body = {"concept_id": new_concept(client, "max")}
+    job = client.post(f"/v1/lineages/{lineage}/versions", json=body).json()
+    query = text("SELECT params -> 'taught' ->> 'token' FROM jobs WHERE id = :id")
+    with server.engine.connect() as connection:
+        assert connection.execute(query, {"id": job["id"]}).scalar_one() == "tok2"
 
 
 def test_an_adapter_may_be_larger_than_images_may_be(server: Server, client: httpx.Client) -> None:

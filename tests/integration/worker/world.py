@@ -30,6 +30,7 @@ from app.db.tables import (
     User,
     Version,
 )
+from app.domain.adapters import ImportOptions
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.erasure import EraseMode
@@ -224,13 +225,24 @@ class World:
         with transaction(self.engine) as session:
             return self._add_job(session, lineage_id, params)
 
-    def import_file(self, lineage_id: UUID, data: bytes, taught: TaughtConcept | None = None) -> UUID:
+    def import_file(
+        self,
+        lineage_id: UUID,
+        data: bytes,
+        taught: TaughtConcept | None = None,
+        options: ImportOptions | None = None,
+        concepts: tuple[TaughtConcept, ...] = (),
+    ) -> UUID:
         """A queued import job for that file."""
         row = describe_object(self.user_id, "imports", data, "application/octet-stream")
         row.status = ObjectStatus.LIVE
         self.store.put(row, data)
         params = ImportParams(
-            file_name="a.safetensors", file_sha256=row.sha256, ignore_text_encoder=False, taught=taught
+            file_name="a.safetensors",
+            file_sha256=row.sha256,
+            options=options or ImportOptions(),
+            taught=taught,
+            concepts=concepts,
         )
         with transaction(self.engine) as session:
             session.add(row)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.adapter_files.export import Export, export_adapter
 from app.adapter_files.folding import Link
 from app.domain.adapters import AdapterFormat
+from app.domain.base_models import Family
 from app.domain.strategies import STRATEGIES, Fold, StrategyOptions
 from tests.tiny_pipelines import tiny_sd
 from tests.tiny_sdxl import tiny_sdxl
@@ -69,7 +70,7 @@ def test_diffusers_draws_what_the_version_draws(
     weights = {name: tensor.clone() for name, tensor in pipeline.unet.state_dict().items()}
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain]
     whole = 64 if strategy.fold is Fold.SELECT else None
-    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind, max_rank=whole), {}))
+    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind, Family(family), max_rank=whole)))
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")
     try:
         found = drawn(pipeline)

@@ -24,7 +24,7 @@ from worker.strategies.replay import replay
 
 def exported(chain: Chain, max_rank: int | None = None) -> bytes:
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain.links]
-    return export_adapter(links, Export(max_rank=max_rank), {})
+    return export_adapter(links, Export(max_rank=max_rank))
 
 
 def product(tensors: dict[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
@@ -119,8 +119,8 @@ def test_of_large_matrices_a_search_finds_as_good_a_rank_and_says_exactly_how_ne
     d = replay([ChainLink(MagnitudeOptions(), adapter) for adapter in adapters]).update["to_q"].double().numpy()
     values = np.linalg.svd(d, compute_uv=False)
     for rank in (1, 8, 40):
-        data = export_adapter(links, Export(max_rank=rank), {})
-        assert data == export_adapter(links, Export(max_rank=rank), {})
+        data = export_adapter(links, Export(max_rank=rank))
+        assert data == export_adapter(links, Export(max_rank=rank))
         error = float(np.linalg.norm(product(load(data), "to_q") - d))
         assert error <= 1.001 * np.linalg.norm(values[rank:])
         assert float(metadata(data)["relative_error"]) == pytest.approx(error / np.linalg.norm(d), abs=2e-6)
@@ -140,7 +140,7 @@ def test_a_rank_that_is_high_enough_leaves_nothing_out() -> None:
     kept = [Adapter(0.5, {"conv": replace(a.modules["conv"], kernel=(3, 3))}) for a in adapters]
     for strategy in (MergeOptions(), MagnitudeOptions()):
         links = [Link(strategy, to_bytes(adapter, {})) for adapter in kept]
-        tensors = load(export_adapter(links, Export(max_rank=6), {}))
+        tensors = load(export_adapter(links, Export(max_rank=6)))
         a, b = tensors["unet.conv.lora_A.weight"], tensors["unet.conv.lora_B.weight"]
         assert a.shape[1:] == (4, 3, 3)
         assert b.shape[2:] == (1, 1)
@@ -150,5 +150,5 @@ def test_a_rank_that_is_high_enough_leaves_nothing_out() -> None:
 
 def test_another_denoisers_names_begin_with_its_own() -> None:
     data = to_bytes(random_adapter({"blocks.0.to_q": (4, 5)}, 2, 1.0, 0), {})
-    tensors = load(export_adapter([Link(MergeOptions(), data)], Export(denoiser="transformer"), {}))
+    tensors = load(export_adapter([Link(MergeOptions(), data)], Export(denoiser="transformer")))
     assert {key.split(".blocks")[0] for key in tensors} == {"transformer"}

@@ -65,7 +65,12 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
 def _lacking(history: SharedHistory, drafts: Drafts, params: EraseParams) -> list[UUID]:
     if params.mode is EraseMode.REFOLD:
         return []
-    return [version_id for version_id in history.affected.remade if version_id not in drafts]
+    return [version_id for version_id in _retrained(history) if version_id not in drafts]
+
+
+def _retrained(history: SharedHistory) -> list[UUID]:
+    """What was imported was trained without the concept, and is folded again as it is."""
+    return [version_id for version_id in history.affected.remade if history.versions[version_id].training is not None]
 
 
 def _steps(version: Version) -> int:

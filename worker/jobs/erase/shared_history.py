@@ -87,7 +87,7 @@ def replace_versions(
 
     Mode `refold` takes their adapters over; mode `retrain` those of the drafts.
     """
-    made = _make(session, params, history, drafts)
+    made = _make(session, history, drafts)
     _move(session, history, made)
     _cancel(session, history, params.concept_id)
     _bury(session, history, params)
@@ -110,7 +110,7 @@ def replace_versions(
     )
 
 
-def _make(session: Session, params: EraseParams, history: SharedHistory, drafts: Drafts) -> dict[UUID, Version]:
+def _make(session: Session, history: SharedHistory, drafts: Drafts) -> dict[UUID, Version]:
     """The new versions by the ids of the old ones. Their numbers are new to every branch that will show them."""
     made: dict[UUID, Version] = {}
     ids: dict[UUID, UUID] = {}
@@ -128,7 +128,7 @@ def _make(session: Session, params: EraseParams, history: SharedHistory, drafts:
             strategy=old.strategy,
             training=old.training,
         )
-        if params.mode is EraseMode.RETRAIN:
+        if old_id in drafts:
             new.adapter_object_id = drafts[old_id].adapter_object_id
             new.strategy_state_object_id = drafts[old_id].strategy_state_object_id
             new.provenance = drafts[old_id].provenance

@@ -112,7 +112,7 @@ def test_diffusers_draws_the_same_from_an_export(
 ) -> None:
     chain = teach(strategy, 2, with_options(learning_rate=0.1))
     links = [Link(link.strategy, to_bytes(link.adapter, {})) for link in chain]
-    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind), {}))
+    (tmp_path / "adapter.safetensors").write_bytes(export_adapter(links, Export(kind, Family.SDXL)))
     pipeline = tiny_sdxl()
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(tmp_path, weight_name="adapter.safetensors")

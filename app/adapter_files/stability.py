@@ -5,8 +5,18 @@ the residual one, then come the attentions, then what changes the size.
 """
 
 import re
+from dataclasses import dataclass
 
-from torch import nn
+
+@dataclass(frozen=True)
+class Layout:
+    """What of a UNet's shape its layers' names depend on; `attending` numbers the up blocks that have attentions."""
+
+    layers_per_block: int
+    attending: frozenset[int]
+
+
+SDXL = Layout(layers_per_block=2, attending=frozenset({0, 1}))
 
 _PLAIN = {
     "conv_in": "input_blocks.0.0",
@@ -27,11 +37,10 @@ _BLOCK = re.compile(r"(?P<side>down|up)_blocks\.(?P<block>\d+)\.(?P<kind>\w+)\.(
 _MIDDLE_BLOCK = re.compile(r"mid_block\.(?P<part>(resnets|attentions)\.\d+)\.(?P<rest>.+)")
 
 
-def sgm_name(unet: nn.Module, path: str) -> str | None:
+def stability_name(layout: Layout, path: str) -> str | None:
     """The other name of the layer at `path`, with dots; None for what Stability's UNets do not have."""
-    layers: object = getattr(getattr(unet, "config", None), "layers_per_block", None)
-    if path in _PLAIN or not isinstance(layers, int):
-        return _PLAIN.get(path)
+    if path in _PLAIN:
+        return _PLAIN[path]
     if middle := _MIDDLE_BLOCK.fullmatch(path):
         block = _MIDDLE.get(middle["part"])
         return None if block is None else f"{block}.{_IN_RESNET.get(middle['rest'], middle['rest'])}"
@@ -39,8 +48,8 @@ def sgm_name(unet: nn.Module, path: str) -> str | None:
     if found is None:
         return None
     if found["side"] == "down":
-        return _in_input_block(found, layers)
-    return _in_output_block(unet, found, layers)
+        return _in_input_block(found, layout.layers_per_block)
+    return _in_output_block(layout, found)
 
 
 def _in_input_block(found: re.Match[str], layers: int) -> str:
@@ -51,12 +60,13 @@ def _in_input_block(found: re.Match[str], layers: int) -> str:
     return f"input_blocks.{number + int(found['layer'])}.{_inner(found)}"
 
 
-def _in_output_block(unet: nn.Module, found: re.Match[str], layers: int) -> str:
+def _in_output_block(layout: Layout, found: re.Match[str]) -> str:
     """A block of n + 1 layers is as many output blocks, the last of which also doubles the size."""
+    layers = layout.layers_per_block
     number = int(found["block"]) * (layers + 1)
     if found["kind"] == "upsamplers":
-        has_attentions = hasattr(unet.get_submodule(f"up_blocks.{found['block']}"), "attentions")
-        return f"output_blocks.{number + layers}.{2 if has_attentions else 1}.{found['rest']}"
+        place = 2 if int(found["block"]) in layout.attending else 1
+        return f"output_blocks.{number + layers}.{place}.{found['rest']}"
     return f"output_blocks.{number + int(found['layer'])}.{_inner(found)}"
 
 
