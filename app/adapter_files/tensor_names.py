@@ -15,7 +15,9 @@ _TEXT_SIDE = re.compile(
     r"|t5(xxl)?\.|bundle_emb\.|cond_stage_model\.|conditioner\.|text_model\.|emb_params)"
 )
 _UNDERSCORED = re.compile(r"(lora|lycoris|oft)_(prior_)?unet_+|lycoris_|lora_transformer_")
-_DOTTED = re.compile(r"(base_model\.model\.)?((model\.)?diffusion_model\.|unet\.|transformer\.)?")
+_DOTTED = re.compile(
+    r"(base_model\.model\.|unet\.base_model\.model\.)?((model\.)?diffusion_model\.|unet\.|transformer\.)?"
+)
 
 
 class Part(StrEnum):

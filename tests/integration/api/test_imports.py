@@ -92,7 +92,8 @@ def test_an_import_is_a_job_and_is_queued_once(client: httpx.Client) -> None:
     job = answers[0].json()
     assert answers[1].json() == job
     assert (job["kind"], job["status"], answers[0].headers["Location"]) == ("import", "queued", f"/v1/jobs/{job['id']}")
-    assert send(client, lineage, GOOD).status_code == 409
+    # Its name is taken, and what else it is asked for goes on top of it.
+    assert send(client, lineage, GOOD, **TAUGHT).status_code == 409
     listed = client.get(f"/v1/jobs?kind=import&lineage_id={lineage}").json()["items"]
     assert [entry["id"] for entry in listed] == [job["id"]]
     # What is queued to be learned on top of it may not have its name.
