@@ -12,10 +12,11 @@ _MAX_NAME = 160
 class Faults:
     """Faults as they are found. Two are of one kind if they are added under the same `kind`.
 
-    `headline` is what the whole error says first: of several the one that was given first.
+    `headline` is what the whole error says first; without one it is that the `subject` does not fit.
     """
 
     headline: str | None = None
+    subject: str = "adapter"
     _kinds: dict[str, list[Fault]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
@@ -43,7 +44,7 @@ class Faults:
             listed = [*listed[:_MAX_KINDS], more]
         count = sum(self._counts.values())
         places = "1 place" if count == 1 else f"{count:,} places"
-        raise InvalidAdapterError(self.headline or f"The adapter does not fit, in {places}.", tuple(listed))
+        raise InvalidAdapterError(self.headline or f"The {self.subject} does not fit, in {places}.", tuple(listed))
 
     def _of_kind(self, kind: str) -> Fault:
         first, count = self._kinds[kind][0], self._counts[kind]

@@ -24,7 +24,7 @@ MAX_NAME_LENGTH = 512
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 # Some tools write alphas so.
-_INTEGERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
+_INTEGERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _BYTES_OF = FLOATS | _INTEGERS
 
 

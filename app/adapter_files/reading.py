@@ -119,7 +119,7 @@ class _Reading:
         if said is None:
             self._refuse(name)
             return
-        if said.part is not Part.ALPHA and (dtype := self._tensors[name].dtype) not in FLOATS:
+        if said.part not in (Part.ALPHA, Part.IA3_ON_INPUT) and (dtype := self._tensors[name].dtype) not in FLOATS:
             self.faults.add("dtype", name, f"its numbers are {dtype}; those of a factor are one of {', '.join(FLOATS)}")
         self._formats[said.format] += 1
         self._names.setdefault(said.layer, said)
@@ -165,6 +165,7 @@ class _Reading:
         missing = min((required - given for required in _REQUIRED[likely]), key=len)
         extra = given - max(_REQUIRED[likely], key=len) - _OPTIONAL.get(likely, frozenset())
         odd = f"no {' and no '.join(sorted(missing))}" if missing else f"{' and '.join(sorted(extra))} beside it"
+        self.faults.subject = likely.value
         self.faults.add("parts", first, f"a {likely} of one layer with {odd}")
         return None
 

@@ -107,7 +107,7 @@ class _Reading:
         self._denoiser = denoiser
         self._options = options
         self._bytes = 0
-        self.faults = Faults()
+        self.faults = Faults(subject=" and ".join(file.methods()))
         self.scales: Counter[tuple[float, ScaleSource]] = Counter()
         self.cut = _Cut()
 
