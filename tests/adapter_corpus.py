@@ -44,7 +44,7 @@ class Case:
 
 
 def _weight(path: str) -> Tensor:
-    return tiny_base().denoiser.get_submodule(path).weight.detach().double()  # type: ignore[union-attr,operator]
+    return tiny_base().denoiser.get_submodule(path).weight.detach().double()  # type: ignore[operator]
 
 
 def _draw(seed: int, *shape: int) -> Tensor:
@@ -218,7 +218,8 @@ def methods() -> Iterator[Case]:
     yield Case("lora-mid", _file({**tensors, f"{conv}.alpha": torch.tensor(ALPHA)}), {CONV: 0.5 * _flat(core)})
     yield from _loha(stem, conv)
     yield from _lokr(stem, conv)
-    weight, weight_conv = _weight(Q).numpy(), _weight(CONV).numpy()
+    weight: Matrix = _weight(Q).numpy()
+    weight_conv: Matrix = _weight(CONV).numpy()
     diff = _draw(8, *weight.shape)
     yield Case("diff", _file({f"{stem}.diff": diff}), {Q: diff.double().numpy()})
     zero = torch.zeros(weight.shape[0])
@@ -265,6 +266,10 @@ def _flat(kernel: Matrix) -> Matrix:
     return kernel.reshape(kernel.shape[0], -1)
 
 
+def _kron(one: Tensor, two: Tensor) -> Matrix:
+    return np.asarray(np.kron(one.double(), two.double()), np.float64)
+
+
 def _loha(stem: str, conv: str) -> Iterator[Case]:
     d_out, d_in = _weight(Q).shape
     parts = [_draw(20, d_out, 2), _draw(21, 2, d_in), _draw(22, d_out, 2), _draw(23, 2, d_in)]
@@ -297,16 +302,16 @@ def _loha(stem: str, conv: str) -> Iterator[Case]:
 def _lokr(stem: str, conv: str) -> Iterator[Case]:
     d_out, d_in = _weight(Q).shape
     w1, w2 = _draw(40, 2, 4), _draw(41, d_out // 2, d_in // 4)
-    whole = np.kron(w1.double(), w2.double())
+    whole = _kron(w1, w2)
     named = {f"{stem}.lokr_w1": w1, f"{stem}.lokr_w2": w2, f"{stem}.alpha": torch.tensor(9.0)}
     yield Case("lokr-whole", _file(named), {Q: whole})
     a, b = _draw(42, d_out // 2, 2), _draw(43, 2, d_in // 4)
-    half = np.kron(w1.double(), a.double() @ b.double())
+    half = _kron(w1, a.double() @ b.double())
     named = {f"{stem}.lokr_w1": w1, f"{stem}.lokr_w2_a": a, f"{stem}.lokr_w2_b": b, f"{stem}.alpha": torch.tensor(1.0)}
     yield Case("lokr-half", _file(named), {Q: 0.5 * half})
     d_out, d_in, height, width = _weight(CONV).shape
     w1, kernel = _draw(44, 2, 2), _draw(45, d_out // 2, d_in // 2, height, width)
-    wanted = np.kron(w1.double()[:, :, None, None], kernel.double())
+    wanted = _kron(w1[:, :, None, None], kernel)
     yield Case("lokr-conv", _file({f"{conv}.lokr_w1": w1, f"{conv}.lokr_w2": kernel}), {CONV: _flat(wanted)})
 
 
@@ -321,7 +326,15 @@ def damages() -> Iterator[Case]:
         "lora_unet_mid_block_resnets_0_conv1.alpha": torch.tensor(1.0),
     }
     yield Case("an-empty-module", _file({**tensors, **empty}), good)
-    texts = ("lora_te_x", "lora_te1_x", "lora_te2_x", "clip_l.x", "clip_g.x", "text_encoders.clip_l.x", "bundle_emb.x")
+    texts: tuple[str, ...] = (
+        "lora_te_x",
+        "lora_te1_x",
+        "lora_te2_x",
+        "clip_l.x",
+        "clip_g.x",
+        "text_encoders.clip_l.x",
+        "bundle_emb.x",
+    )
     texts += ("text_encoder.x", "text_encoder_2.x", "lycoris_text_model_x", "base_model.model.text_model.x")
     ignored = ImportOptions(ignore_text_encoder=True)
     for text in texts:

@@ -10,19 +10,19 @@ from tests.tiny_pipelines import tiny_base
 from tests.tiny_sdxl import tiny_sdxl_base
 from worker.adapters.factors import Adapter, Factors
 from worker.adapters.probe import probe
-from worker.models.pipeline import PipelineBase
+from worker.models.base import Base
 
-LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+LAYER = "mid_block.resnets.0.conv1"
 
 
-def adapter(base: PipelineBase, size: float) -> Adapter:
+def adapter(base: Base, size: float) -> Adapter:
     """Of rank 1 for one layer, with equal numbers everywhere."""
-    d_out, d_in = base.denoiser.get_parameter(f"{LAYER}.weight").shape
+    d_out, d_in = base.denoiser.get_parameter(f"{LAYER}.weight").flatten(1).shape
     return Adapter(1.0, {LAYER: Factors(torch.full((1, d_in), size), torch.full((d_out, 1), size))})
 
 
 @pytest.mark.parametrize("base", [tiny_base, tiny_sdxl_base])
-def test_what_overflows_in_the_base_is_refused_and_leaves_no_trace(base: Callable[[], PipelineBase]) -> None:
+def test_what_overflows_in_the_base_is_refused_and_leaves_no_trace(base: Callable[[], Base]) -> None:
     weight = base().denoiser.get_parameter(f"{LAYER}.weight")
     before = weight.clone()
     probe(base(), adapter(base(), 0.1))
