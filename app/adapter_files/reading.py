@@ -74,7 +74,7 @@ class AdapterFile:
 
 
 def read_adapter(header: SafetensorsHeader, options: ImportOptions) -> AdapterFile:
-    """The modules that a file's header tells of.
+    """The modules that a file's header names.
 
     Raises:
         InvalidAdapterError: the file is no adapter that is understood; one fault for each kind of fault.

@@ -37,7 +37,7 @@ class ImportFields(Value):
         """How the file is to be read.
 
         Raises:
-            InvalidAdapterError: the configuration is none of peft's, or cannot be followed.
+            InvalidAdapterError: the configuration is not peft's, or cannot be followed.
             InvalidInputError: an option is out of its bounds.
         """
         config = None if self.adapter_config is None else read_config(self.adapter_config.encode())
