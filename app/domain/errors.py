@@ -139,6 +139,6 @@ class ObjectLostError(StorageError):
 
 
 class NotFiniteError(PalimpsestError):
-    """Training diverged: a loss or a factor is not finite."""
+    """The numbers went out of bounds."""
 
     slug = "not-finite"

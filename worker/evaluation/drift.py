@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.domain.errors import NotFiniteError
 from worker.adapters.accumulated import Update, applied
 from worker.evaluation.evaluation_task import EvaluationHooks, Subject
 from worker.evaluation.metrics import FloatArray, base_drift
@@ -43,7 +44,11 @@ class DriftMeter:
     hooks: EvaluationHooks
 
     def of(self, subject: Subject) -> float:
-        """`E|f - f_0|^2 / E|f_0|^2`; NaN if the base predicts nothing but zeros."""
+        """`E|f - f_0|^2 / E|f_0|^2`; NaN if the base predicts nothing but zeros.
+
+        Raises:
+            NotFiniteError: a prediction is not finite.
+        """
         key = self._key(subject)
         if (known := subject.store.get(key)) is not None:
             return float(json.loads(known))
@@ -99,5 +104,7 @@ class DriftMeter:
         noisy, timesteps = probe.noisy[rows.to(probe.noisy.device)], probe.timesteps[rows.to(probe.timesteps.device)]
         predicted = self.base.predict(noisy, timesteps, probe.conditioning.rows(rows))
         self.hooks.work()
+        if not bool(torch.isfinite(predicted).all()):
+            raise NotFiniteError("What a version predicts for neutral prompts is not finite: its update is too strong.")
         as_numpy: FloatArray = predicted.double().cpu().numpy()
         return as_numpy

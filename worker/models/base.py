@@ -134,7 +134,15 @@ class Base(Protocol):
         """The denoiser's raw output (model_pred), of the shape of `noisy`."""
 
     def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
-        """One picture; every random number comes from the CPU `generator`."""
+        """One picture; every random number comes from the CPU `generator`.
+
+        Raises:
+            NotFiniteError: a latent or a pixel is not finite.
+        """
 
     def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
-        """The latents (1 x C x h x w, in the denoiser's scaled units) of the picture that `sample` draws."""
+        """The latents (1 x C x h x w, in the denoiser's scaled units) of the picture that `sample` draws.
+
+        Raises:
+            NotFiniteError: one of them is not finite.
+        """

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from app.domain.errors import NotFiniteError
 from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback, TextInputs
 
 
@@ -64,6 +65,7 @@ class PipelineBase:
             output_type="latent",
             callback_on_step_end=_reporting(on_step),
         ).images
+        _insist_on_finite(latents, "latents")
         return latents
 
     def _initial_noise(self, resolution: int, generator: torch.Generator) -> Tensor:
@@ -76,8 +78,18 @@ class PipelineBase:
         vae = self.pipeline.vae
         latents = latents.to(vae.dtype) / vae.config.scaling_factor + _shift(vae)
         pixels = vae.decode(latents, return_dict=False)[0]
+        # The pipeline's own conversion makes black of what is not a number.
+        _insist_on_finite(pixels, "pixels")
         image: Image.Image = self.pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
         return image
+
+
+def _insist_on_finite(drawn: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(drawn).all()):
+        raise NotFiniteError(
+            f"The picture's {what} are not finite: this version's update is too strong for its base, as an adapter is "
+            "whose alpha is far too large. Nothing is published."
+        )
 
 
 def _shift(vae: Any) -> float:

@@ -7,9 +7,22 @@ import pytest
 import torch
 
 from app.domain.concepts import ConceptKind
+from app.domain.errors import NotFiniteError
 from app.domain.evaluations import EvaluationResult, GateMetric, PromotionGate
 from tests.tiny_pipelines import tiny_base
-from tests.unit.worker.evaluation.lines import CUP, DOG, INK, PROTOCOL, ColourEncoder, Hooks, Memory, picture, task
+from tests.unit.worker.evaluation.lines import (
+    CUP,
+    DOG,
+    INK,
+    PROTOCOL,
+    ColourEncoder,
+    Hooks,
+    Memory,
+    picture,
+    subject,
+    task,
+)
+from worker.evaluation.drift import DriftMeter
 from worker.evaluation.evaluate import evaluate
 from worker.evaluation.evaluation_task import EvaluationTask
 from worker.evaluation.gate import judge_gate
@@ -160,3 +173,15 @@ def test_the_concept_that_is_new_is_no_loss(result: EvaluationResult) -> None:
     first = run(task((DOG,)))
     assert judge_gate(PromotionGate(max_loss=0.0), first).losses == ()
     assert judge_gate(PromotionGate(max_loss=0.0), first).passed
+
+
+def test_a_version_whose_numbers_are_not_finite_fails_the_evaluation_and_leaves_no_picture() -> None:
+    store = Memory()
+    line = task(store=store)
+    broken = replace(line, rows=(*line.rows[:2], replace(line.rows[2], subject=subject("broken", 1e39, store))))
+    with pytest.raises(NotFiniteError, match="not finite"):
+        run(broken)
+    assert not [key for key in store.known if "broken" in key]
+    drifting = DriftMeter(tiny_base(), broken.neutral_prompts, 64, 5, Hooks())
+    with pytest.raises(NotFiniteError, match="neutral prompts"):
+        drifting.of(broken.rows[2].subject)

@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from app.domain.base_models import Family
-from tests.tiny_pipelines import tiny_base, write_tiny_sd
+from app.domain.errors import NotFiniteError
+from tests.tiny_pipelines import tiny_base, tiny_sd, write_tiny_sd
 from tests.unit.worker.adapters.oracle import random_adapter
 from worker.adapters.accumulated import Update, added
 from worker.generation.sampling import GenerationRequest, generate
 from worker.models.loading import load_base
 from worker.models.projections import adapted_projections, projection_shape
+from worker.models.sd import StableDiffusionBase
 
 REQUEST = GenerationRequest(
     prompt="a zqa cat", negative_prompt=None, steps=2, guidance_scale=2.0, resolution=64, num_images=3, seed=11
@@ -103,6 +105,24 @@ def test_a_hook_may_stop_it_and_the_base_is_as_it_was() -> None:
     assert hooks.steps[-1] == (3, 6)
     assert {name: id(parameter) for name, parameter in base.denoiser.named_parameters()} == before
     assert draw() == first
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e30])
+def test_a_picture_that_is_not_finite_is_none(scale: float) -> None:
+    projections = adapted_projections(tiny_base().denoiser, ("to_q", "to_k", "to_v", "to_out.0"))
+    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
+    with pytest.raises(NotFiniteError, match="latents are not finite"):
+        draw(update=added({}, random_adapter(shapes, 2, scale, seed=0)))
+    assert draw()
+
+
+def test_pixels_that_are_not_finite_are_no_picture() -> None:
+    """As where a VAE overflows in half precision: its latents are as they should be."""
+    base = StableDiffusionBase(tiny_sd(), "broken")
+    with torch.no_grad():
+        base.pipeline.vae.decoder.conv_out.bias.fill_(torch.inf)
+    with pytest.raises(NotFiniteError, match="pixels are not finite"):
+        generate(base, {}, REQUEST, Listener())
 
 
 def test_pictures_are_rgb() -> None:
