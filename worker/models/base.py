@@ -109,10 +109,13 @@ class Base(Protocol):
     def weight_bytes(self) -> int:
         """The memory that its weights take, in bytes."""
 
-    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+    def encode_prompts(self, texts: list[str]) -> Conditioning:
         """One row per prompt."""
 
-    def text_inputs(self, prompts: list[str]) -> TextInputs | None:
+    def unheard(self, prompt: str) -> str:
+        """The end of a prompt that is too long for this family's text encoders; "" where all of it is heard."""
+
+    def text_inputs(self, texts: list[str]) -> TextInputs | None:
         """What these prompts feed to the projections that see nothing else; None where there are no such."""
 
     def encode_framings(self, framings: Sequence[Framing]) -> Conditioning:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from app.domain.errors import NotFiniteError
+from worker.models import prompts
 from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback, TextInputs
 
 
@@ -32,7 +33,7 @@ class PipelineBase:
         modules = [part for part in self.pipeline.components.values() if isinstance(part, nn.Module)]
         return sum(weights.nbytes for module in modules for weights in (*module.parameters(), *module.buffers()))
 
-    def text_inputs(self, prompts: list[str]) -> TextInputs | None:  # noqa: ARG002
+    def text_inputs(self, texts: list[str]) -> TextInputs | None:  # noqa: ARG002
         """None: in a transformer that mixes texts and pictures, every projection but the first sees both."""
         return None
 
@@ -54,12 +55,11 @@ class PipelineBase:
     @torch.no_grad()
     def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
         latents: Tensor = self.pipeline(
-            sampling.prompt,
+            **self._prompts(sampling),
             height=sampling.resolution,
             width=sampling.resolution,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance_scale,
-            negative_prompt=sampling.negative_prompt,
             latents=self._initial_noise(sampling.resolution, generator),
             generator=generator,
             output_type="latent",
@@ -67,6 +67,14 @@ class PipelineBase:
         ).images
         _insist_on_finite(latents, "latents")
         return latents
+
+    def unheard(self, prompt: str) -> str:
+        """What is behind the first chunk, as pipelines cut it; a family that reads on in chunks says otherwise."""
+        return prompts.beyond(self.pipeline.tokenizer, self.pipeline.text_encoder, prompt)
+
+    def _prompts(self, sampling: Sampling) -> dict[str, Any]:
+        """The pipeline's arguments for the prompts."""
+        return {"prompt": sampling.prompt, "negative_prompt": sampling.negative_prompt}
 
     def _initial_noise(self, resolution: int, generator: torch.Generator) -> Tensor:
         # Drawn in fp32 whatever the base's precision: in another dtype the same seed draws other numbers.

@@ -9,7 +9,8 @@ from diffusers import DDPMScheduler
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from worker.models.base import Conditioning, TextInputs
+from worker.models import prompts
+from worker.models.base import Conditioning, Sampling, TextInputs
 from worker.models.base_model_errors import BaseModelError
 from worker.models.pipeline import PipelineBase
 
@@ -22,16 +23,36 @@ class UNetBase(PipelineBase):
         self.noise_scheduler = _trained_schedule(pipeline.scheduler)
 
     @abstractmethod
-    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+    def encode_prompts(self, texts: list[str]) -> Conditioning:
         """With the token states under `encoder_hidden_states`."""
 
     @torch.no_grad()
-    def text_inputs(self, prompts: list[str]) -> TextInputs:
+    def text_inputs(self, texts: list[str]) -> TextInputs:
         """The token states that enter the keys and values of every cross-attention."""
-        tokens = self.encode_prompts(prompts).tensors["encoder_hidden_states"]
-        texts = {"padding": "max_length", "max_length": tokens.shape[1], "truncation": True, "return_tensors": "pt"}
-        is_spoken = self.pipeline.tokenizer(prompts, **texts).attention_mask.bool()
+        tokens = self.encode_prompts(texts).tensors["encoder_hidden_states"]
+        chunks = prompts.in_chunks(self.pipeline.tokenizer, self.pipeline.text_encoder, texts)
+        is_spoken = chunks.words.flatten(1, 2)
         return TextInputs(frozenset(_text_fed(self.denoiser)), tokens, is_spoken.to(tokens.device))
+
+    def unheard(self, prompt: str) -> str:  # noqa: ARG002
+        """Nothing: prompts of any length are read, in chunks."""
+        return ""
+
+    def _prompts(self, sampling: Sampling) -> dict[str, Any]:
+        texts = [sampling.prompt, sampling.negative_prompt or ""]
+        return (
+            self._long_prompts(sampling.prompt, sampling.negative_prompt)
+            if self._is_long(texts)
+            else {"prompt": sampling.prompt, "negative_prompt": sampling.negative_prompt}
+        )
+
+    @abstractmethod
+    def _is_long(self, texts: list[str]) -> bool:
+        """Whether one of them is more than a text encoder reads at once."""
+
+    @abstractmethod
+    def _long_prompts(self, prompt: str, negative_prompt: str | None) -> dict[str, Tensor]:
+        """The pipeline's arguments in place of these prompts, which are read in chunks: as many for both."""
 
     def sample_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.noise_scheduler.config.num_train_timesteps, (count,), generator=generator)
