@@ -15,7 +15,7 @@ from app.db import leases
 from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
-from app.domain.errors import PalimpsestError
+from app.domain.errors import InvalidInputError, PalimpsestError
 from app.domain.jobs import (
     EraseParams,
     EvaluateParams,
@@ -125,7 +125,10 @@ class Runner:
 
     def _end(self, claim: Claim, error: Exception) -> None:
         """Write down why the run did not succeed, unless the job is no longer ours to write about."""
-        if isinstance(error, PalimpsestError):
+        if isinstance(error, InvalidInputError):
+            # Its detail repeats what the user has sent, for the user alone.
+            log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, error.title())
+        elif isinstance(error, PalimpsestError):
             log.info("job %s attempt %d: %s", claim.job_id, claim.attempt, error.detail)
         else:
             log.error("job %s attempt %d failed", claim.job_id, claim.attempt, exc_info=error)
