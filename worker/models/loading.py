@@ -1,5 +1,6 @@
 """Loading a base model by its family; a new family is one file and one entry in `_FAMILIES`."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,15 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from app.domain.base_configs import read_configs, unfit
 from app.domain.base_models import Family
 from worker.models import weight_files
 from worker.models.base import Base
-from worker.models.base_model_errors import BaseModelError
+from worker.models.base_model_errors import BaseModelError, UnfitBaseError
 from worker.models.sd import StableDiffusionBase
 from worker.models.sdxl import StableDiffusionXLBase
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,15 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
     """The base model in `source` (a folder or a hub id), frozen, on `device`; only safetensors are read.
 
     Raises:
-        BaseModelError: it cannot be loaded, or is of another family.
+        BaseModelError: it cannot be loaded.
+        UnfitBaseError: it is of another family, or of none; the detail says so and not where it is.
     """
     loader = _FAMILIES[family]
     folder = weight_files.resolve(source)
-    found = weight_files.pipeline_class(folder)
-    if found != loader.pipeline.__name__:
-        raise BaseModelError(
-            f"The base model {source!r} is a {found}, but the family {family.value!r} is {loader.pipeline.__name__}."
-        )
+    weight_files.pipeline_class(folder)
+    if (reason := unfit(family, read_configs(folder))) is not None:
+        log.error("the base model in %s is of no use: %s", folder, reason)
+        raise UnfitBaseError(reason)
     # Workers log; nobody watches their bars.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -66,6 +70,7 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
             # In half precision VAEs lose detail and some overflow; they are small.
             dtype={"default": dtype, "vae": torch.float32},
             use_safetensors=True,
+            variant=weight_files.variant(folder),
             local_files_only=True,
             **dict.fromkeys(loader.left_out),
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from worker.models import prompts
 from worker.models.base import Conditioning, Sampling, TextInputs
-from worker.models.base_model_errors import BaseModelError
+from worker.models.base_model_errors import UnfitBaseError
 from worker.models.pipeline import PipelineBase
 
 
@@ -93,8 +93,8 @@ def _trained_schedule(sampler: Any) -> DDPMScheduler:
     """The schedule that was trained on: pipelines carry samplers of many kinds, and those of DDPM know its betas.
 
     Raises:
-        BaseModelError: the sampler is of another kind of schedule (EDM's, flow matching's).
+        UnfitBaseError: the sampler is of another kind of schedule (EDM's, flow matching's).
     """
     if "beta_schedule" not in sampler.config:
-        raise BaseModelError(f"The base model's noise schedule, {type(sampler).__name__}, is not that of its family.")
+        raise UnfitBaseError(f"The base model's noise schedule, {type(sampler).__name__}, is not that of its family.")
     return DDPMScheduler.from_config(sampler.config)

@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline
 from worker.models.base_model_errors import BaseModelError
 
 _INDEX = "model_index.json"
+_HALF = "fp16"
 _ENDINGS = (".json", ".txt", ".safetensors")
 
 
@@ -38,6 +39,13 @@ def pipeline_class(folder: Path) -> str:
         return str(index["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BaseModelError(f"The base model in {folder.name!r} has no readable {_INDEX}.") from error
+
+
+def variant(folder: Path) -> str | None:
+    """`fp16` for a folder whose UNet is there in half precision alone, as hubs offer it; None for a plain one."""
+    names = {file.name for file in (folder / "unet").glob("*.safetensors")}
+    is_plain = any(not name.partition(".")[2].startswith(_HALF) for name in names)
+    return _HALF if names and not is_plain else None
 
 
 def fingerprint(source: str, components: tuple[str, ...]) -> str:
