@@ -4,6 +4,8 @@ Losing, doubling or reordering them changes nothing; the sweeper sends again wha
 """
 
 import logging
+import ssl
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -13,6 +15,12 @@ from app.domain.jobs import JobKind
 WAKE_TASK = "palimpsest.wake"
 
 log = logging.getLogger(__name__)
+
+# Left to themselves, kombu's transports encrypt and ask nobody who they are. A URL's own `ssl_...` options come first.
+_CHECKS: dict[str, dict[str, ssl.VerifyMode]] = {
+    "rediss": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+    "amqps": {"cert_reqs": ssl.CERT_REQUIRED},
+}
 
 
 def make_celery(broker_url: str) -> Celery:
@@ -32,6 +40,8 @@ def make_celery(broker_url: str) -> Celery:
         task_create_missing_queues=True,
         worker_hijack_root_logger=False,
     )
+    if (checks := _CHECKS.get(urlsplit(broker_url).scheme)) is not None:
+        celery.conf.broker_use_ssl = checks
     return celery
 
 

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.concepts import MAX_IMAGES_PER_CONCEPT
 from app.domain.jobs import QUEUES, JobKind
 from app.domain.quotas import Quotas
 
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, ge=0, le=65535)
 
     # Limits of the front door.
-    max_body_bytes: int = 64 * MIB
+    max_body_bytes: int = Field(
+        MAX_IMAGES_PER_CONCEPT * 16 * MIB + MIB, description="Of a form: as many pictures as a concept may have."
+    )
     cors_origins: tuple[str, ...] = Field((), description="Whose pages may call the API from a browser: none.")
     max_image_bytes: int = 16 * MIB
     max_adapter_bytes: int = Field(1024 * MIB, description="Of an imported LoRA; SDXL's at rank 64 is 186 MB.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.errors import Fault
+from app.domain.patterns import IN_WORDS
 
 
 def fault_of(problem: Mapping[str, Any]) -> Fault:
@@ -24,4 +25,6 @@ def _message(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "union_tag_invalid":
         known = str(context["expected_tags"]).replace("'", "")
         return f"unknown {str(context['discriminator']).strip(chr(39))} {context['tag']!r}; known: {known}"
+    if problem["type"] == "string_pattern_mismatch":
+        return IN_WORDS.get(context["pattern"], str(problem["msg"]))
     return str(problem["msg"]).removeprefix("Value error, ")

@@ -1,10 +1,12 @@
 """Multipart forms with files, parsed while they stream in: a file too many or too large stops the reading."""
 
 import hashlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import unquote_to_bytes
 
 from anyio import to_thread
 from fastapi import Request
@@ -20,6 +22,8 @@ from app.services.images import Upload
 
 V = TypeVar("V", bound=Value)
 
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*(?P<charset>[\w.:-]+)'[^']*'(?P<name>[^;\s]*)", re.IGNORECASE)
+_PLAIN_NAME = re.compile(rb';\s*filename\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 _MAX_FIELDS = 20
 _MAX_SHOWN_NAME = 100
 _CHUNK_BYTES = 1024 * 1024
@@ -71,6 +75,7 @@ class _Parser(MultiPartParser):
     is_complete = False
 
     def on_headers_finished(self) -> None:
+        self._current_part.content_disposition = _with_plain_name(self._current_part.content_disposition or b"")
         super().on_headers_finished()
         if self._current_files > self.file_limits.max_files + len(self.file_limits.text_files):
             raise InvalidInputError(*_too_many(self.file_limits))
@@ -89,6 +94,24 @@ class _Parser(MultiPartParser):
 
     def on_end(self) -> None:
         self.is_complete = True
+
+
+def _with_plain_name(disposition: bytes) -> bytes:
+    """A part's header whose file's name, where it is given as `filename*` (RFC 5987), is given as all others are.
+
+    The standard of forms (RFC 7578) forbids that form, and some clients use it for names beyond ASCII; their files
+    would else be taken for texts.
+    """
+    found = _EXTENDED_NAME.search(disposition)
+    if found is None:
+        return disposition
+    try:
+        name = unquote_to_bytes(found["name"]).decode(found["charset"].decode())
+    except (LookupError, UnicodeDecodeError) as error:
+        raise MalformedBodyError("A file's name (filename*) cannot be decoded.") from error
+    quoted = _shown(name).replace("\\", "\\\\").replace('"', '\\"')
+    without = _PLAIN_NAME.sub(b"", _EXTENDED_NAME.sub(b"", disposition))
+    return without + f'; filename="{quoted}"'.encode()
 
 
 def _too_many(limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
@@ -154,8 +177,7 @@ def _sorted_out(form: FormData, limits: FileLimits) -> FileForm:
         elif isinstance(value, UploadFile) and name in limits.text_files and name not in texts:
             texts[name] = _text(name, value)
         elif isinstance(value, UploadFile) or name == limits.name:
-            kind = "a file" if name == limits.name else "text"
-            raise InvalidInputError("The form is not valid.", (Fault(field=name, message=f"must be {kind}"),))
+            raise InvalidInputError(*_misplaced(name, limits))
         elif name in texts:
             raise InvalidInputError("The form is not valid.", (Fault(field=name, message="given twice"),))
         else:
@@ -163,8 +185,19 @@ def _sorted_out(form: FormData, limits: FileLimits) -> FileForm:
     if len(uploads) > limits.max_files:
         raise InvalidInputError(*_too_many(limits))
     if not uploads:
-        raise InvalidInputError(f"{limits.name}: at least one is needed.", (Fault(field=limits.name, message="none"),))
+        raise InvalidInputError(
+            f"{limits.name}: at least one file is needed.",
+            (Fault(field=limits.name, message="no file was sent in it"),),
+        )
     return FileForm(texts, tuple(uploads))
+
+
+def _misplaced(name: str, limits: FileLimits) -> tuple[str, tuple[Fault, ...]]:
+    shown = _shown(name)
+    if name == limits.name:
+        return f"{shown}: send files in this field, not text.", (Fault(field=shown, message="must be a file"),)
+    message = f"takes no file; send files in the field {limits.name}"
+    return f"{shown}: {message}.", (Fault(field=shown, message=message),)
 
 
 def _text(name: str, upload: UploadFile) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from app.domain.base import Value
 from app.domain.evaluations import EvaluationProtocol
+from app.domain.patterns import BASE_MODEL_NAME
 from app.domain.training import ModuleNames, Resolution, TrainingOverrides
 
 DEFAULT_NEUTRAL_PROMPTS = (
@@ -21,7 +22,7 @@ DEFAULT_NEUTRAL_PROMPTS = (
 )
 """For a base whose manifest has none: what any picture might show."""
 
-BaseModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+BaseModelName = Annotated[str, StringConstraints(pattern=BASE_MODEL_NAME)]
 
 
 class Family(StrEnum):

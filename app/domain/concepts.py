@@ -8,14 +8,13 @@ from pydantic import StringConstraints
 
 from app.domain.base import Value
 from app.domain.errors import Fault, UnknownConceptError
+from app.domain.patterns import CLASS_NOUN, CONCEPT_NAME
 
-ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-ClassNoun = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=r"^[^<>\\\x00-\x1f]+$")
-]
+ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=CONCEPT_NAME)]
+ClassNoun = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=CLASS_NOUN)]
 # Of a file that was trained elsewhere: may be several; what a prompt's own grammar uses they may not hold.
 TriggerWords = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^<>\\\x00-\x1f]+$")
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=CLASS_NOUN)
 ]
 
 MAX_IMAGES_PER_CONCEPT = 50

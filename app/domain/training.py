@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from app.domain.base import Value
+from app.domain.patterns import MODULE_NAME, STEP_RULES
 
 
 class LrScheduler(StrEnum):
@@ -32,8 +33,8 @@ GradNorm = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 WeightDecay = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Cycles = Annotated[int, Field(ge=2, le=1000)]
 Power = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
-StepRules = Annotated[str, Field(pattern=r"^(\d+(\.\d+)?:\d+,)+\d+(\.\d+)?$", max_length=200)]
-ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+$")], ...], Field(min_length=1, max_length=32)]
+StepRules = Annotated[str, Field(pattern=STEP_RULES, max_length=200)]
+ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=MODULE_NAME)], ...], Field(min_length=1, max_length=32)]
 
 
 _POLYNOMIAL_END = 1e-7  # diffusers' own

@@ -47,12 +47,12 @@ _FORM = {
                             "minItems": 1,
                             "maxItems": MAX_IMAGES_PER_CONCEPT,
                             "items": {"type": "string", "format": "binary"},
-                            "description": "PNG, JPEG or WebP, still.",
+                            "description": "PNG, JPEG, WebP, AVIF or HEIC, still.",
                         },
                     },
                 },
                 "example": {"name": "rex", "kind": "object", "class_noun": "dog", "images": ["(bytes of rex-1.png)"]},
-                "encoding": {"images": {"contentType": "image/png, image/jpeg, image/webp"}},
+                "encoding": {"images": {"contentType": "image/png, image/jpeg, image/webp, image/avif, image/heic"}},
             }
         },
     }

@@ -167,6 +167,6 @@ def test_a_rare_token_among_the_trigger_words_is_taken(server: Server, client: h
 
 def test_an_adapter_may_be_larger_than_images_may_be(server: Server, client: httpx.Client) -> None:
     """It is read to its end, and only then found to be none."""
-    answer = send(client, new_lineage(client), bytes(server.settings.max_body_bytes))
+    answer = send(client, new_lineage(client), bytes(server.settings.max_image_bytes + 1))
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("The file cannot be imported")
