@@ -29,7 +29,8 @@ class StableDiffusionBase(UNetBase):
         """Token states of all chunks, N x K L x d."""
         chunks = prompts.in_chunks(self.pipeline.tokenizer, self.pipeline.text_encoder, texts)
         states: Tensor = chunks.read_by(self.pipeline.text_encoder)[0]
-        return states.unflatten(0, (len(texts), -1)).flatten(1, 2).to(self.dtype)
+        rows: Tensor = states.unflatten(0, (len(texts), -1)).flatten(1, 2).to(self.dtype)
+        return rows
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         return self._run_unet(noisy, timesteps, conditioning, None)
