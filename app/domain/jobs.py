@@ -9,12 +9,11 @@ from pydantic import ConfigDict, Field, model_validator
 from app.domain.adapters import ImportOptions, Origin
 from app.domain.base import Value
 from app.domain.comparison import Difference
+from app.domain.concept_tasks import ConceptTask
 from app.domain.concepts import TaughtConcept
 from app.domain.erasure import EraseMode
 from app.domain.errors import Fault
 from app.domain.evaluations import GateVerdict
-from app.domain.strategies import AnyStrategy
-from app.domain.training import TrainingOptions
 
 
 class JobKind(StrEnum):
@@ -81,14 +80,10 @@ class JobFault(Value):
     errors: tuple[Fault, ...] = ()
 
 
-class TrainParams(Value):
-    """A train job: which concept, as which token, by which strategy. The parent is the head when claimed."""
+class TrainParams(ConceptTask):
+    """A train job: the task. The parent is the head when claimed."""
 
     kind: Literal[JobKind.TRAIN] = JobKind.TRAIN
-    concept_id: UUID
-    taught: TaughtConcept
-    strategy: AnyStrategy
-    training: TrainingOptions
 
 
 class GenerateParams(Value):

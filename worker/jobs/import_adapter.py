@@ -1,9 +1,9 @@
 """An import job from the uploaded file to the next version of its lineage."""
 
 from app.db.session import transaction
+from app.domain.concept_tasks import ImportedConcept
 from app.domain.jobs import ImportParams, Phase
 from app.domain.lineages import ImportProvenance
-from app.domain.strategies import MergeOptions
 from worker.adapters.factors import to_bytes
 from worker.adapters.imported import import_adapter
 from worker.adapters.probe import probe
@@ -42,14 +42,7 @@ def run(context: JobContext, params: ImportParams) -> None:
         adapter_sha256=adapter.sha256,
         machine=describe_machine(base.device),
     )
-    new = NewVersion(
-        concept_id=None,
-        taught=concepts[0] if concepts else None,
-        strategy=MergeOptions(),
-        training=None,
-        adapter=adapter,
-        state=None,
-        provenance=provenance,
-    )
+    learned = ImportedConcept(taught=concepts[0] if concepts else None)
+    new = NewVersion(learned, adapter, state=None, provenance=provenance)
     with transaction(context.engine) as session:
         publish(session, context, new, steps=1, loss=None)

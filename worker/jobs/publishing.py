@@ -8,11 +8,9 @@ from sqlalchemy.orm import Session
 from app.db import leases
 from app.db.locks import kept_version, lock_lineage
 from app.db.tables import Lineage, StoredObject, Version
-from app.domain.concepts import TaughtConcept
+from app.domain.concept_tasks import ConceptTask, ImportedConcept
 from app.domain.jobs import JobKind, JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
-from app.domain.strategies import StrategyOptions
-from app.domain.training import TrainingOptions
 from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.attempt.lease import lock_uncanceled
 from worker.attempt.worker_objects import make_live
@@ -23,10 +21,7 @@ from worker.jobs.follow_up import ask_for_evaluation, figures_of
 class NewVersion:
     """What a version is, beside its place in the lineage."""
 
-    concept_id: UUID | None
-    taught: TaughtConcept | None
-    strategy: StrategyOptions
-    training: TrainingOptions | None
+    task: ConceptTask | ImportedConcept
     adapter: StoredObject
     state: StoredObject | None
     provenance: AnyProvenance
@@ -38,10 +33,10 @@ class NewVersion:
             number=lineage.take_number(),
             status=status,
             parent_id=parent_id,
-            concept_id=self.concept_id,
-            taught=self.taught,
-            strategy=self.strategy,
-            training=self.training,
+            concept_id=self.task.concept_id,
+            taught=self.task.taught,
+            strategy=self.task.strategy,
+            training=self.task.training,
             adapter_object_id=self.adapter.id,
             strategy_state_object_id=None if self.state is None else self.state.id,
             provenance=self.provenance,

@@ -12,11 +12,9 @@ from sqlalchemy import select
 from app.db.session import transaction
 from app.db.tables import Concept, ConceptImage, StoredObject
 from app.domain.base_models import BaseModelManifest
-from app.domain.concepts import TaughtConcept
+from app.domain.concept_tasks import ConceptTask
 from app.domain.errors import DeletedError
 from app.domain.lineages import Provenance
-from app.domain.strategies import StrategyOptions
-from app.domain.training import TrainingOptions
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.factors import to_bytes
 from worker.adapters.strategy_state import state_to_bytes
@@ -32,20 +30,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One concept to be learned on top of the version that `chain` makes."""
+class ParentVersion:
+    """What a task stands on: the parent's chain, oldest first, and the sha256 of its adapter if it has one."""
 
-    concept_id: UUID
-    taught: TaughtConcept
-    strategy: StrategyOptions
-    training: TrainingOptions
     chain: tuple[ChainLink, ...]
-    parent_adapter_sha256: str | None
+    adapter_sha256: str | None
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of a lesson: the adapter's object, still pending, the strategy's state's if any, and the provenance."""
+    """What came of a task: the adapter's object, still pending, the strategy's state's if any, and the provenance."""
 
     adapter: StoredObject
     state: StoredObject | None
@@ -64,29 +58,29 @@ class ConceptImages:
     sha256s: tuple[str, ...]
 
 
-def learn(context: JobContext, lesson: Lesson, hooks: Hooks) -> Learned:
+def learn(context: JobContext, task: ConceptTask, parent: ParentVersion, hooks: Hooks) -> Learned:
     """Train, and store the adapter.
 
     Raises:
         DeletedError: the concept is gone.
     """
     started_at = time.monotonic()
-    images = load_images(context, lesson.concept_id)
+    images = load_images(context, task.concept_id)
     base, manifest = context.bases.get(context.job.base_model)
-    task = TrainingTask(
+    training_task = TrainingTask(
         images=images.images,
-        instance_prompt=lesson.taught.instance_prompt(),
-        training=lesson.training,
-        strategy=lesson.strategy,
-        chain=lesson.chain,
-        adapted_modules=lesson.training.adapted_modules or manifest.adapted_modules,
+        instance_prompt=task.taught.instance_prompt(),
+        training=task.training,
+        strategy=task.strategy,
+        chain=parent.chain,
+        adapted_modules=task.training.adapted_modules or manifest.adapted_modules,
         neutral_prompts=manifest.prompts_of_anything(),
     )
-    trained = train_resumably(context, base, task, hooks)
+    trained = train_resumably(context, base, training_task, hooks)
     adapter = context.objects.put("adapters", to_bytes(trained.adapter, {}), "application/octet-stream")
     state = _put_state(context, trained)
     seconds = time.monotonic() - started_at
-    provenance = _provenance(context, lesson, images, base, manifest, task, trained, adapter, state, seconds)
+    provenance = _provenance(context, parent, images, base, manifest, training_task, trained, adapter, state, seconds)
     return Learned(adapter, state, provenance)
 
 
@@ -128,7 +122,7 @@ def load_images(context: JobContext, concept_id: UUID) -> ConceptImages:
 
 def _provenance(
     context: JobContext,
-    lesson: Lesson,
+    parent: ParentVersion,
     images: ConceptImages,
     base: Base,
     manifest: BaseModelManifest,
@@ -141,12 +135,12 @@ def _provenance(
     return Provenance(
         base_model=manifest.name,
         base_fingerprint=base.fingerprint,
-        parent_adapter_sha256=lesson.parent_adapter_sha256,
+        parent_adapter_sha256=parent.adapter_sha256,
         image_sha256s=images.sha256s,
         instance_prompt=task.instance_prompt,
         neutral_prompts=task.neutral_prompts,
-        strategy=lesson.strategy,
-        training=lesson.training,
+        strategy=task.strategy,
+        training=task.training,
         adapter_sha256=adapter.sha256,
         strategy_state_sha256=None if state is None else state.sha256,
         final_loss=trained.final_loss,

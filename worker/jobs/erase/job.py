@@ -14,16 +14,16 @@ from app.db import leases
 from app.db.locks import kept_version
 from app.db.session import transaction
 from app.db.tables import ErasureDraft, StoredObject, Version
+from app.domain.concept_tasks import ConceptTask
 from app.domain.erasure import EraseMode
 from app.domain.errors import DeletedError
 from app.domain.jobs import EraseParams, JobStatus, Phase
-from worker.adapters.accumulated import ChainLink
 from worker.attempt.chain import StoredLink, links_of
 from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
 from worker.attempt.worker_objects import make_live
 from worker.jobs.erase.shared_history import Drafts, SharedHistory, lock, look, replace_versions
-from worker.jobs.teaching import Learned, Lesson, learn
+from worker.jobs.teaching import Learned, ParentVersion, learn
 from worker.jobs.training_hooks import TrainHooks
 
 
@@ -54,10 +54,10 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
         version = history.versions[lacking[0]]
         chain = _chain(history, drafts, version)
         last = session.get_one(StoredObject, chain[-1].adapter_object_id) if chain else None
-    lesson = _lesson(version, links_of(chain, context.objects.get), None if last is None else last.sha256)
+    parent = ParentVersion(links_of(chain, context.objects.get), None if last is None else last.sha256)
     total = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade)
     done = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade if version_id in drafts)
-    learned = learn(context, lesson, TrainHooks(context, done, total))
+    learned = learn(context, _task(version), parent, TrainHooks(context, done, total))
     with transaction(context.engine) as session:
         _keep(session, context, version.id, learned)
 
@@ -77,20 +77,15 @@ def _steps(version: Version) -> int:
     return 0 if version.training is None else version.training.steps
 
 
-def _lesson(version: Version, chain: tuple[ChainLink, ...], parent_adapter_sha256: str | None) -> Lesson:
-    """What the version has learned, on top of its parent's stand-in."""
+def _task(version: Version) -> ConceptTask:
+    """What the version has learned."""
     if version.concept_id is None:
         raise DeletedError(f"The images that version {version.number} was trained on are deleted.")
     assert version.taught is not None
     assert version.strategy is not None
     assert version.training is not None
-    return Lesson(
-        concept_id=version.concept_id,
-        taught=version.taught,
-        strategy=version.strategy,
-        training=version.training,
-        chain=chain,
-        parent_adapter_sha256=parent_adapter_sha256,
+    return ConceptTask(
+        concept_id=version.concept_id, taught=version.taught, strategy=version.strategy, training=version.training
     )
 
 

@@ -12,7 +12,7 @@ from app.domain.jobs import Phase, TrainParams
 from worker.attempt.chain import load_chain
 from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.jobs.publishing import NewVersion, publish
-from worker.jobs.teaching import Learned, Lesson, learn
+from worker.jobs.teaching import Learned, ParentVersion, learn
 from worker.jobs.train import promotion
 from worker.jobs.training_hooks import TrainHooks
 
@@ -32,30 +32,16 @@ def _train_and_publish(context: JobContext, params: TrainParams) -> None:
         if parent is None:
             raise ParentGoneError("The parent version was erased.")
         parent_adapter = session.get(StoredObject, parent.adapter_object_id) if parent.adapter_object_id else None
-    lesson = Lesson(
-        concept_id=params.concept_id,
-        taught=params.taught,
-        strategy=params.strategy,
-        training=params.training,
-        chain=load_chain(context.engine, parent.id, context.objects.get),
-        parent_adapter_sha256=parent_adapter.sha256 if parent_adapter else None,
-    )
-    learned = learn(context, lesson, TrainHooks(context))
+    chain = load_chain(context.engine, parent.id, context.objects.get)
+    sha256 = parent_adapter.sha256 if parent_adapter else None
+    learned = learn(context, params, ParentVersion(chain, sha256), TrainHooks(context))
     context.lease.enter(Phase.PUBLISHING)
     with transaction(context.engine) as session:
         _publish(session, context, params, learned)
 
 
 def _publish(session: Session, context: JobContext, params: TrainParams, learned: Learned) -> None:
-    new = NewVersion(
-        concept_id=params.concept_id,
-        taught=params.taught,
-        strategy=params.strategy,
-        training=params.training,
-        adapter=learned.adapter,
-        state=learned.state,
-        provenance=learned.provenance,
-    )
+    new = NewVersion(params, learned.adapter, learned.state, learned.provenance)
     lock_lineage(session, context.job.lineage_id)
     _insist_on_concept(session, params.concept_id)
     publish(session, context, new, params.training.steps, learned.provenance.final_loss)
