@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.adapter_files.faults import Faults
+from app.adapter_files.fault_kinds import Faults
 from app.domain.base import Value
 from app.domain.errors import Fault, InvalidAdapterError
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from app.adapter_files.faults import Faults
+from app.adapter_files.fault_kinds import Faults
 from app.adapter_files.header import FLOATS, SafetensorsHeader, TensorEntry
 from app.adapter_files.scales import Scale, Scales
 from app.adapter_files.tensor_names import Part, TensorName, is_text_side, other_method, parse_name

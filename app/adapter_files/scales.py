@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import re2
 from pydantic import ValidationError
 
-from app.adapter_files.faults import Faults
+from app.adapter_files.fault_kinds import Faults
 from app.domain.adapters import ImportOptions, PeftConfig, ScaleSource
 
 MAX_CONFIG_BYTES = 256 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from app.adapter_files.faults import Faults
+from app.adapter_files.fault_kinds import Faults
 from app.adapter_files.header import read_header
 from app.adapter_files.reading import AdapterFile, FileModule, read_adapter
 from app.adapter_files.stability import Layout, stability_name
@@ -48,7 +48,7 @@ def import_adapter(data: bytes, denoiser: nn.Module, options: ImportOptions) -> 
         InvalidAdapterError: the file is no adapter, or not of this base; one fault for each kind of fault.
     """
     file = read_adapter(read_header(io.BytesIO(data), len(data)), options)
-    reading = _Reading(file, _tensors(data), denoiser, options)
+    reading = _Computing(file, _tensors(data), denoiser, options)
     modules = dict(sorted(reading.modules()))
     reading.faults.insist_on_none()
     scales = tuple(
@@ -96,7 +96,7 @@ class _Cut:
         return math.sqrt(max(1 - self.kept / self.energy, 0.0)) if self.energy > 0 else 0.0
 
 
-class _Reading:
+class _Computing:
     """One reading of a file's tensors."""
 
     def __init__(
