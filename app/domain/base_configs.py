@@ -5,6 +5,7 @@ model of flows. Such would be loaded, and fail in the first step of whoever uses
 """
 
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,40 @@ _CLASSES = {Family.SD: "StableDiffusionPipeline", Family.SDXL: "StableDiffusionX
 _SIZES = 6  # Of SDXL's six numbers about a picture's size and crop.
 
 
-def read_configs(folder: Path) -> Configs:
-    """What there is of a pipeline folder's configurations; what is not there or not readable is left out."""
+CHECKPOINT = ".safetensors"
+_FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
+_MAX_HEADER_BYTES = 100 * 1024 * 1024
+
+
+def configs_folder(source: Path) -> Path:
+    """Where the configurations are: the folder itself, or beside a single checkpoint that of its name."""
+    return source.with_suffix("") if source.suffix == CHECKPOINT else source
+
+
+def read_configs(source: Path) -> Configs:
+    """What there is of a base model's configurations; what is not there or not readable is left out.
+
+    Of a single checkpoint they are in the folder of its name; how many channels its UNet takes it tells itself.
+    """
+    found = _of_folder(configs_folder(source))
+    if (channels := _channels_of(source)) is not None:
+        found["unet"] = {**found.get("unet", {}), "in_channels": channels}
+    return found
+
+
+def _channels_of(source: Path) -> int | None:
+    if not source.is_file():
+        return None
+    try:
+        with source.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(size, _MAX_HEADER_BYTES)))
+        return int(header[_FIRST_CONVOLUTION]["shape"][1])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error):
+        return None
+
+
+def _of_folder(folder: Path) -> dict[str, dict[str, Any]]:
     paths = {name: folder / name / _FILES.get(name, "config.json") for name in _COMPONENTS}
     found = {}
     for name, path in {INDEX: folder / f"{INDEX}.json", **paths}.items():

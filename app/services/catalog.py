@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.tables import BaseModelRow
-from app.domain.base_configs import PICKLES, read_configs, unfit
+from app.domain.base_configs import PICKLES, configs_folder, read_configs, unfit
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.effects import faults_of_manifest, insist_on_effect
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
@@ -61,7 +61,7 @@ async def remove_base_model(session: AsyncSession, name: str) -> None:
 def _insist_on_fit(source: str, family: Family) -> None:
     """Look into the configurations, where they are to be seen from here; a worker looks again before it loads."""
     path = Path(source)
-    reason = unfit(family, read_configs(path)) if path.is_dir() else None
+    reason = unfit(family, read_configs(path)) if configs_folder(path).is_dir() else None
     if path.suffix in PICKLES:
         reason = "Weights in a pickle can run any code, and are never read; give safetensors."
     if reason is not None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
-from worker.models.base_model_errors import BaseModelError
+from app.domain.base_configs import CHECKPOINT, PICKLES, configs_folder
+from worker.models.base_model_errors import BaseModelError, UnfitBaseError
 
 _INDEX = "model_index.json"
 _HALF = "fp16"
@@ -16,16 +17,31 @@ _ENDINGS = (".json", ".txt", ".safetensors")
 def resolve(source: str) -> Path:
     """The folder of a base model: `source` itself, or the local snapshot of the hub repository of that name.
 
+    Of a single checkpoint it is the folder of its name, which holds the pipeline's configurations and tokenizers.
+
     Raises:
-        BaseModelError: there is neither.
+        BaseModelError: there is none.
+        UnfitBaseError: a checkpoint has no such folder, or is a pickle.
     """
-    folder = Path(source)
+    folder = configs_folder(Path(source))
     if folder.is_dir():
         return folder
+    if folder.suffix in PICKLES:
+        raise UnfitBaseError("Weights in a pickle can run any code, and are never read; give safetensors.")
+    if folder != Path(source):
+        raise UnfitBaseError(
+            "A single checkpoint needs its pipeline's configurations and tokenizers beside it, in a folder of its name "
+            "without the ending: a diffusers folder without weights. Nothing is fetched for it."
+        )
     try:
         return Path(DiffusionPipeline.download(source, use_safetensors=True))
     except (OSError, ValueError) as error:
         raise BaseModelError(f"The base model {source!r} is neither a folder nor a hub repository in reach.") from error
+
+
+def is_checkpoint(source: str) -> bool:
+    """Whether it is one file with all the weights, as most people have them."""
+    return Path(source).suffix == CHECKPOINT and Path(source).is_file()
 
 
 def pipeline_class(folder: Path) -> str:
@@ -58,9 +74,13 @@ def fingerprint(source: str, components: tuple[str, ...]) -> str:
     files = [folder / _INDEX]
     for component in components:
         files += (file for file in (folder / component).rglob("*") if file.is_file() and file.suffix in _ENDINGS)
+    if is_checkpoint(source):
+        files.append(Path(source))
     digest = hashlib.sha256()
     for file in sorted(files):
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-        digest.update(f"{content}  {file.relative_to(folder).as_posix()}\n".encode())
+        # A checkpoint's own name says nothing of what is in it.
+        name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else "checkpoint"
+        digest.update(f"{content}  {name}\n".encode())
     return digest.hexdigest()

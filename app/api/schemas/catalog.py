@@ -80,7 +80,9 @@ class NewBaseModelBody(Value):
     )
 
     source: Text = Field(
-        min_length=1, max_length=1000, description="The folder of the pipeline, as workers see it, or its hub id."
+        min_length=1,
+        max_length=1000,
+        description="The folder or checkpoint of the pipeline, as workers see it, or its hub id.",
     )
     manifest: Annotated[BaseModelManifest, AfterValidator(_without_nul)]
 
