@@ -16,15 +16,7 @@ from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import InvalidInputError, PalimpsestError
-from app.domain.jobs import (
-    EraseParams,
-    EvaluateParams,
-    GenerateParams,
-    ImportParams,
-    JobKind,
-    ReproduceParams,
-    TrainParams,
-)
+from app.domain.jobs import JobKind
 from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
@@ -35,10 +27,7 @@ from worker.attempt.job_context import JobContext
 from worker.attempt.lease import Lease
 from worker.attempt.loaded_bases import LoadedBases
 from worker.attempt.worker_objects import WorkerObjects
-from worker.jobs import generate, import_adapter, reproduce
-from worker.jobs.erase import job as erase
-from worker.jobs.evaluate import job as evaluate
-from worker.jobs.train import job as train
+from worker.jobs.handlers import HANDLERS
 from worker.models.device import fix_threads
 from worker.outcomes import UnreadableJobError
 
@@ -98,19 +87,7 @@ class Runner:
         context = JobContext(
             job, lease, self._engine, objects, self._bases, self._updates, self._settings, self._shutdown
         )
-        match job.params:
-            case TrainParams() as params:
-                train.run(context, params)
-            case GenerateParams() as params:
-                generate.run(context, params)
-            case ImportParams() as params:
-                import_adapter.run(context, params)
-            case ReproduceParams() as params:
-                reproduce.run(context, params)
-            case EraseParams() as params:
-                erase.run(context, params)
-            case EvaluateParams() as params:
-                evaluate.run(context, params)
+        HANDLERS[job.params.kind](context, job.params)
 
     def _load(self, claim: Claim) -> Job:
         try:

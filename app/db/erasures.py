@@ -8,7 +8,7 @@ from sqlalchemy.orm import aliased
 from app.db.references import works_on
 from app.db.tables import Concept, ErasedVersion, Job, Lineage, Version
 from app.domain.erasure import Member
-from app.domain.jobs import JobKind
+from app.domain.jobs import ERASING_KINDS
 
 
 def family_versions(lineage_id: UUID) -> Select[Version]:
@@ -31,12 +31,12 @@ def erased_tokens(lineage_id: UUID) -> Select[str | None]:
 
 def teaches(concept_id: UUID) -> ColumnElement[bool]:
     """Whether a job needs the images of that concept; to erase it takes none."""
-    return and_(works_on(Concept, [concept_id]), Job.kind != JobKind.ERASE)
+    return and_(works_on(Concept, [concept_id]), Job.kind.not_in(ERASING_KINDS))
 
 
 def erases(concept_id: UUID) -> ColumnElement[bool]:
     """Whether a job erases that concept."""
-    return and_(works_on(Concept, [concept_id]), Job.kind == JobKind.ERASE)
+    return and_(works_on(Concept, [concept_id]), Job.kind.in_(ERASING_KINDS))
 
 
 def member(version: Version) -> Member:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from app.db.tables import Job, Lineage
 from app.db.turns import next_job
 from app.domain.errors import PalimpsestError
-from app.domain.jobs import PUBLISHING_KINDS, JobFault, JobKind, JobStatus, Phase
+from app.domain.jobs import NEXT_VERSION_KINDS, PUBLISHING_KINDS, JobFault, JobKind, JobStatus, Phase
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
@@ -122,7 +122,7 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
             worker=worker,
             lease_expires_at=_until(lease_seconds),
             started_at=func.coalesce(Job.started_at, func.clock_timestamp()),
-            parent_version_id=case((Job.kind.in_((JobKind.TRAIN, JobKind.IMPORT)), head), else_=None),
+            parent_version_id=case((Job.kind.in_(NEXT_VERSION_KINDS), head), else_=None),
             phase=Phase.LOADING,
             not_before=None,
         )

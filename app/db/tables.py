@@ -16,7 +16,7 @@ from app.db.types import Json
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import EvaluationPolicy
-from app.domain.jobs import JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
+from app.domain.jobs import PUBLISHING_KINDS, JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
 from app.domain.lineages import AnyProvenance, ImportProvenance, Provenance, VersionStatus
 from app.domain.quotas import QuotaOverrides
@@ -240,6 +240,7 @@ STANDS_ON = {"stands_on": True}
 """Marks a foreign key of a job to what it stands on at this attempt; without it the next attempt stands elsewhere."""
 
 _UNFINISHED = text("status IN ('queued', 'running')")
+_PUBLISHING = ", ".join(f"'{kind.value}'" for kind in PUBLISHING_KINDS)
 
 
 class Job(Identified, Table):
@@ -251,7 +252,7 @@ class Job(Identified, Table):
             "jobs_one_publishing_per_lineage",
             "lineage_id",
             unique=True,
-            postgresql_where=text("kind IN ('train', 'import', 'erase') AND status = 'running'"),
+            postgresql_where=text(f"kind IN ({_PUBLISHING}) AND status = 'running'"),
         ),
         Index("jobs_unfinished", "seq", postgresql_where=_UNFINISHED),
         Index("jobs_checkpoint", "checkpoint_object_id", postgresql_where=text("checkpoint_object_id IS NOT NULL")),

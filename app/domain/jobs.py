@@ -1,6 +1,7 @@
 """Jobs: their statuses, what each kind is given, what it reports and what it results in."""
 
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -27,20 +28,14 @@ class JobKind(StrEnum):
     EVALUATE = "evaluate"
 
     @property
+    def traits(self) -> "KindTraits":
+        """What everything outside its handler has to know of the kind."""
+        return TRAITS[self]
+
+    @property
     def queue(self) -> "JobKind":
         """The kind whose queue it waits in. A worker of that queue takes all kinds that wait in it."""
-        return _QUEUE_OF.get(self, self)
-
-
-_QUEUE_OF = dict.fromkeys((JobKind.IMPORT, JobKind.REPRODUCE, JobKind.ERASE), JobKind.TRAIN)
-
-QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
-
-LONG_KINDS = (JobKind.TRAIN, JobKind.REPRODUCE, JobKind.ERASE, JobKind.EVALUATE)
-"""The kinds that may take long: other kinds go first."""
-
-PUBLISHING_KINDS = (JobKind.TRAIN, JobKind.IMPORT, JobKind.ERASE)
-"""The kinds that publish into a lineage: one at a time in each, first in, first out."""
+        return self.traits.queue
 
 
 class JobStatus(StrEnum):
@@ -153,6 +148,9 @@ class EvaluateParams(Value):
     evaluation_id: UUID
 
 
+NewVersionParams = TrainParams | ImportParams
+"""What jobs are given that publish a version on top of the head: each says what the version will have learned."""
+
 JobParams = Annotated[
     TrainParams | GenerateParams | ImportParams | ReproduceParams | EraseParams | EvaluateParams,
     Field(discriminator="kind"),
@@ -218,3 +216,75 @@ class EvaluateResult(Value):
 
 
 JobResult = TrainResult | GenerateResult | ReproduceResult | EraseResult | EvaluateResult
+
+
+class Publishes(Enum):
+    """What a kind publishes into its lineage."""
+
+    NOTHING = auto()
+    NEXT_VERSION = auto()
+    """A version on top of the head; the parent is the head when the job is claimed."""
+    REPLACEMENTS = auto()
+    """Versions in the place of others."""
+
+
+@dataclass(frozen=True)
+class KindTraits:
+    """One kind of job, as queues, claims, turns and HTTP see it. What the job does is its handler's, in `worker.jobs`.
+
+    `queue`: the kind whose queue it waits in. `is_long`: it may take minutes, so that other kinds go first.
+    `is_gated`: the lineage's evaluation policy applies to its version; an evaluation follows, and a gate may hold it.
+    `erases`: it removes the concept that it names. Every other kind needs that concept's images.
+    """
+
+    params: type[Value]
+    result: type[Value]
+    queue: JobKind
+    is_long: bool
+    publishes: Publishes = Publishes.NOTHING
+    is_gated: bool = False
+    erases: bool = False
+
+
+TRAITS: dict[JobKind, KindTraits] = {
+    JobKind.TRAIN: KindTraits(
+        TrainParams,
+        TrainResult,
+        queue=JobKind.TRAIN,
+        is_long=True,
+        publishes=Publishes.NEXT_VERSION,
+        is_gated=True,
+    ),
+    JobKind.GENERATE: KindTraits(GenerateParams, GenerateResult, queue=JobKind.GENERATE, is_long=False),
+    JobKind.IMPORT: KindTraits(
+        ImportParams,
+        TrainResult,
+        queue=JobKind.TRAIN,
+        is_long=False,
+        publishes=Publishes.NEXT_VERSION,
+    ),
+    JobKind.REPRODUCE: KindTraits(ReproduceParams, ReproduceResult, queue=JobKind.TRAIN, is_long=True),
+    JobKind.ERASE: KindTraits(
+        EraseParams,
+        EraseResult,
+        queue=JobKind.TRAIN,
+        is_long=True,
+        publishes=Publishes.REPLACEMENTS,
+        erases=True,
+    ),
+    JobKind.EVALUATE: KindTraits(EvaluateParams, EvaluateResult, queue=JobKind.EVALUATE, is_long=True),
+}
+
+QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
+
+LONG_KINDS = tuple(kind for kind in JobKind if kind.traits.is_long)
+"""The kinds that may take long: other kinds go first."""
+
+PUBLISHING_KINDS = tuple(kind for kind in JobKind if kind.traits.publishes is not Publishes.NOTHING)
+"""The kinds that publish into a lineage: one at a time in each, first in, first out."""
+
+NEXT_VERSION_KINDS = tuple(kind for kind in JobKind if kind.traits.publishes is Publishes.NEXT_VERSION)
+"""The kinds whose version stands on the head: claiming the job fixes its parent."""
+
+ERASING_KINDS = tuple(kind for kind in JobKind if kind.traits.erases)
+"""The kinds that remove the concept that they name."""

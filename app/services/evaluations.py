@@ -17,7 +17,6 @@ from app.domain.deletions import DeletedKind
 from app.domain.effects import faults_of_evaluation, insist_on_effect
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationFileName, EvaluationOptions, EvaluationResult
-from app.domain.jobs import JobKind
 from app.services.context import Work
 from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
@@ -131,8 +130,9 @@ async def delete_evaluation(session: AsyncSession, user_id: UUID, evaluation_id:
     # Its lineage first: an erasure there may be about to remove it.
     details = await get_evaluation(session, user_id, evaluation_id)
     await lock_lineage(session, user_id, details.evaluation.lineage_id)
-    if details.job.kind is JobKind.TRAIN and details.job.status in UNFINISHED:
-        raise ConflictError(f"A promotion gate waits for it: cancel the train job {details.job.id} instead.")
+    if details.job.kind.traits.is_gated and details.job.status in UNFINISHED:
+        name = f"{details.job.kind.value} job {details.job.id}"
+        raise ConflictError(f"A promotion gate waits for it: cancel the {name} instead.")
     deleted = await session.scalar(tombstoned(Evaluation, Evaluation.id == evaluation_id))
     if deleted is None:  # Somebody else was faster.
         raise NotFoundError(f"There is no evaluation {evaluation_id}.")

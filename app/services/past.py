@@ -11,7 +11,7 @@ from app.db.tables import Lineage, Version
 from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept
 from app.domain.errors import ConflictError
-from app.domain.jobs import ImportParams, TrainParams
+from app.domain.jobs import NewVersionParams, TrainParams
 from app.domain.strategies import StrategyOptions
 from app.domain.training import TrainingOptions
 
@@ -24,14 +24,14 @@ class Past:
     """A head's ancestry, and the jobs that publish before the new version."""
 
     ancestry: Sequence[Version]
-    pending: Sequence[TrainParams | ImportParams]
+    pending: Sequence[NewVersionParams]
 
     @classmethod
     async def of(cls, session: AsyncSession, lineage: Lineage, head_version_id: UUID) -> "Past":
         """The past that the lineage has, or would have, with that head."""
         jobs = (await session.scalars(unfinished_publishing(lineage.id))).all()
         asked = [job.params for job in jobs if job.cancel_requested_at is None]
-        pending = [params for params in asked if isinstance(params, TrainParams | ImportParams)]
+        pending = [params for params in asked if isinstance(params, NewVersionParams)]
         return cls(await ancestry(session, head_version_id), pending)
 
     def taught(self) -> list[Taught]:
@@ -88,7 +88,7 @@ class Past:
         return None if head.strategy is None or head.training is None else (head.strategy, head.training)
 
 
-def concepts_taught_by(params: TrainParams | ImportParams) -> tuple[TaughtConcept, ...]:
+def concepts_taught_by(params: NewVersionParams) -> tuple[TaughtConcept, ...]:
     """What an unfinished job is to teach."""
     return (params.taught,) if isinstance(params, TrainParams) else params.every_concept()
 

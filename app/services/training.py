@@ -13,7 +13,7 @@ from app.db.tables import BaseModelRow, Concept, Lineage, Version
 from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept, holds_words
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
-from app.domain.jobs import ImportParams, TrainParams
+from app.domain.jobs import NewVersionParams, TrainParams
 from app.domain.strategies import StrategyOptions
 from app.domain.strategies_by_kind import strategy_for
 from app.domain.training import TrainingOptions, TrainingOverrides
@@ -76,7 +76,7 @@ async def _next_token(session: AsyncSession, lineage: Lineage) -> str:
     jobs = await session.scalars(unfinished_publishing(lineage.id))
     used = {concept.token for version in versions for concept in version.every_concept()}
     used |= {token for token in await session.scalars(erased_tokens(lineage.id)) if token is not None}
-    pending = [job.params for job in jobs if isinstance(job.params, TrainParams | ImportParams)]
+    pending = [job.params for job in jobs if isinstance(job.params, NewVersionParams)]
     used |= {concept.token for params in pending for concept in concepts_taught_by(params)}
     # The trigger words of an imported file are several, and may hold a rare token.
     words = "\n".join(used)

@@ -9,7 +9,7 @@ from app.db import leases
 from app.db.locks import kept_version, lock_lineage
 from app.db.tables import Lineage, StoredObject, Version
 from app.domain.concept_tasks import ConceptTask, ImportedConcept
-from app.domain.jobs import JobKind, JobStatus, TrainResult
+from app.domain.jobs import JobStatus, TrainResult
 from app.domain.lineages import AnyProvenance, VersionStatus
 from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.attempt.lease import lock_uncanceled
@@ -61,8 +61,8 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     if session.scalar(kept_version(job.parent_version_id)) is None:
         raise ParentGoneError("The parent version was erased.")
     is_next = lineage.head_version_id == job.parent_version_id
-    is_trained = job.kind is JobKind.TRAIN
-    waits = is_trained and is_next and lineage.evaluation.gate is not None
+    is_gated = job.kind.traits.is_gated
+    waits = is_gated and is_next and lineage.evaluation.gate is not None
     status = VersionStatus.LIVE if is_next and not waits else VersionStatus.HELD
     version = new.row(lineage, job.parent_version_id, status)
     session.add(version)
@@ -70,7 +70,7 @@ def publish(session: Session, context: JobContext, new: NewVersion, steps: int, 
     if version.status is VersionStatus.LIVE:
         lineage.head_version_id = version.id
     make_live(session, [new.adapter] if new.state is None else [new.adapter, new.state])
-    evaluation_id = ask_for_evaluation(session, job, lineage, version, waits=waits) if is_trained else None
+    evaluation_id = ask_for_evaluation(session, job, lineage, version, waits=waits) if is_gated else None
     result = TrainResult(lineage_id=lineage.id, version=version.number, evaluation_id=evaluation_id)
     ended = figures_of(result, steps, loss)
     if waits:

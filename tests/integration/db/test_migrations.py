@@ -1,6 +1,7 @@
 """Migrations on tables that hold rows: what an operator's database goes through at an upgrade."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from app.db import tables
 from app.db.migrate import alembic_config, downgrade, upgrade
 from app.db.session import make_engine
+from app.domain.jobs import PUBLISHING_KINDS, JobStatus
 from app.settings import Settings
 
 _SCRIPTS = ScriptDirectory.from_config(alembic_config())
@@ -53,6 +55,15 @@ def test_the_migrations_make_the_tables_that_the_code_knows(database_url: str) -
     upgrade(database_url)
     with make_engine(database_url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.Table.metadata) == []
+
+
+def test_the_kinds_that_publish_take_turns_in_the_database_too(database_url: str) -> None:
+    """Alembic compares no index's condition: a kind that publishes needs a migration of this one."""
+    upgrade(database_url)
+    query = text("SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = CAST(:name AS regclass)")
+    with make_engine(database_url).connect() as connection:
+        condition = str(connection.scalar(query, {"name": "jobs_one_publishing_per_lineage"}))
+    assert set(re.findall(r"'(\w+)'", condition)) == {*PUBLISHING_KINDS, JobStatus.RUNNING}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

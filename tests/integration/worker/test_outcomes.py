@@ -14,11 +14,12 @@ from app.db.leases import LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job, Lineage, ObjectStatus, StoredObject, Version
 from app.domain.errors import InvalidInputError, NotFiniteError, ObjectLostError, StorageError
-from app.domain.jobs import JobStatus, Phase
+from app.domain.jobs import JobKind, JobStatus, Phase
 from tests.integration.worker.world import KINDS, TRAINING, World
 from worker import outcomes
 from worker.attempt.job_context import HandBackError
 from worker.jobs import teaching
+from worker.jobs.handlers import HANDLERS
 from worker.jobs.training_hooks import TrainHooks
 from worker.models.sd import StableDiffusionBase
 from worker.training.loop import train
@@ -295,3 +296,15 @@ def test_a_shutdown_is_heard_before_the_first_step(world: World, monkeypatch: py
     steps = steps_of(monkeypatch, kill_at=1)
     world.runner().run_one(KINDS)
     assert (world.job(job_id).status, world.job(job_id).failures, steps) == (JobStatus.QUEUED, 0, [])
+
+
+def test_a_kind_without_a_handler_fails_instead_of_succeeding_at_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(HANDLERS, JobKind.TRAIN)
+    job_id = world.train(world.lineage(), "dog")
+    world.runner().run_one(KINDS)
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error.type == "internal"

@@ -23,7 +23,7 @@ from app.db.tables import (
 )
 from app.domain.erasure import Affected, EraseMode, affected, insist_on_refold
 from app.domain.errors import DeletedError
-from app.domain.jobs import EraseParams, EraseResult, JobKind, Replacement
+from app.domain.jobs import EraseParams, EraseResult, Replacement
 from app.domain.lineages import Provenance
 
 Drafts = Mapping[UUID, ErasureDraft]
@@ -195,7 +195,7 @@ def _bury(session: Session, history: SharedHistory, params: EraseParams) -> None
 def _bury_checkpoints(session: Session, history: SharedHistory, job: Job) -> None:
     """Those of trainings on top of the old versions, and of other erasures here: these may train on top of them."""
     lineages = [lineage.id for lineage in history.lineages]
-    erases_here = and_(Job.kind == JobKind.ERASE, Job.lineage_id.in_(lineages), Job.id != job.id)
+    erases_here = and_(Job.kind == job.kind, Job.lineage_id.in_(lineages), Job.id != job.id)
     is_stale = or_(Job.checkpoint_parent_id.in_(history.affected.all()), erases_here)
     # Locked, so that no worker names another one between the two statements.
     stale = session.execute(
