@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +22,22 @@ GIVEN = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL", "PALIMPSEST_HOME", "PA
 class Up:
     """A running `palimpsest up`."""
 
-    def __init__(self, home: Path, *options: str, port: int = 0, variables: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *options: str,
+        port: int = 0,
+        variables: dict[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "app.cli"),
+        folder: Path | None = None,
+    ) -> None:
         self.home = home
         self.log = home.with_suffix(".terminal")
-        command = [sys.executable, "-m", "app.cli", "up", "--home", str(home), "--port", str(port), *options]
+        command = [*program, "up", "--home", str(home), "--port", str(port), *options]
         with self.log.open("wb") as terminal:
-            self.process = subprocess.Popen(command, stdout=terminal, stderr=subprocess.STDOUT, env=bare(variables))
+            self.process = subprocess.Popen(
+                command, stdout=terminal, stderr=subprocess.STDOUT, env=bare(variables), cwd=folder
+            )
 
     def ready(self) -> "Up":
         eventually(lambda: "is up" in self.printed() or self.process.poll() is not None)
@@ -57,9 +67,15 @@ class Up:
 
 @contextmanager
 def running(home: Path, *options: str, variables: dict[str, str] | None = None) -> Iterator[Up]:
-    up = Up(home, *options, variables=variables)
-    try:
+    with ended(Up(home, *options, variables=variables)) as up:
         yield up.ready()
+
+
+@contextmanager
+def ended(up: Up) -> Iterator[Up]:
+    """What is running is brought to its end."""
+    try:
+        yield up
     finally:
         if up.process.poll() is None:
             up.end(signal.SIGTERM)
