@@ -73,8 +73,8 @@ def drop_old_idempotency_keys(session: Session) -> None:
 def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float, batch: int = 1000) -> int:
     """Delete dead objects, and pending ones that nobody published in that time; how many.
 
-    A dead row stays until its key is gone, so that a crash between the two costs a second DELETE and no more, and a
-    deletion that is told to be complete is.
+    A dead row stays until its key is gone. So a crash between the two costs only a second DELETE, and a deletion that
+    is reported as complete is complete.
     """
     with transaction(engine) as session:
         old = StoredObject.created_at < func.clock_timestamp() - timedelta(seconds=pending_age_seconds)

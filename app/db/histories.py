@@ -1,8 +1,8 @@
 """Histories: which versions a lineage shows, and who inherits them.
 
 A version belongs to the lineage that made it, and its parents lead to version 0. A lineage's history is its own
-versions and, for a branch, the ancestry of the version that it was forked from. A number grows from parent to child,
-and a branch counts on from its fork, so that a history has every number once.
+versions. For a branch, the ancestry of its fork is part of it too. A number grows from parent to child, and a branch
+counts on from its fork. So a history has every number once.
 """
 
 from collections.abc import Collection

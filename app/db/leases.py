@@ -1,7 +1,7 @@
 """Claims, leases and fenced writes: what a worker may do to a job's row.
 
-Postgres's clock alone decides whether a lease has expired, and the attempt number is the fencing token: a worker that
-was frozen past its lease, or whose job was handed to another, matches no row any more and so can change nothing.
+Postgres's clock alone decides whether a lease has expired. The attempt number is the fencing token. A worker that was
+frozen past its lease, or whose job went to another, matches no row, and so changes nothing.
 """
 
 from collections.abc import Collection
@@ -83,7 +83,7 @@ def _until(seconds: float) -> ColumnElement[Any]:
 
 
 def _is_first_of_its_lineage() -> ColumnElement[bool]:
-    """Jobs that publish into a lineage go first in, first out, also while the first of them waits out a backoff."""
+    """Jobs that publish into a lineage go first in, first out, even while the first of them waits out a backoff."""
     earlier = aliased(Job)
     return ~exists().where(
         earlier.lineage_id == Job.lineage_id,

@@ -1,7 +1,7 @@
 """The tables. Times are Postgres's own; a `deleted_at` is a tombstone: hidden at once, purged by the sweeper.
 
-Constraints here hold the rules that races would break: one job at a time that publishes into a lineage, version numbers
-never reused, names unique among what is not deleted.
+Constraints here hold the rules that races would break. One job at a time publishes into a lineage. Version numbers are
+never reused. Names are unique among what is not deleted.
 """
 
 from datetime import datetime

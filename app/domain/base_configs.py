@@ -1,7 +1,7 @@
 """Whether a base model is one that its family draws and trains with, by its configurations alone.
 
 A diffusers folder may be saved under a family's class and still be something else: an inpainting UNet, a refiner, a
-model of flows. Such would be loaded, and fail in the first step of whoever uses it.
+model of flows. Such a base would load, and fail in the first step of every job.
 """
 
 import json
@@ -72,7 +72,7 @@ def _of_folder(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def unfit(family: Family, configs: Configs) -> str | None:
-    """Why the family cannot use this base, in a sentence for whoever wants to; None where nothing is against it."""
+    """Why the family cannot use this base, in a sentence for the user; None if it can."""
     return next(_reasons(family, configs), None)
 
 

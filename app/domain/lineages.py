@@ -37,12 +37,11 @@ class Machine(Value):
 
 
 class Provenance(Value):
-    """Everything that a version's adapter is a function of, and how it came about.
+    """Everything that decides a version's adapter, and how it came about.
 
-    `residual`: a concept was erased from beneath this version without training it again (mode refold), so its adapter
-    was trained on top of another parent than it has now. `strategy_notes` are figures that the strategy found out about
-    its own start, or its end; docs/strategies.md names them. `neutral_prompts` are those that the strategy could draw
-    from the base.
+    `residual`: a concept was erased from beneath this version without training it again (mode refold). So its adapter
+    was trained on top of another parent than it has now. `strategy_notes` are the strategy's figures about its own
+    start or end; docs/strategies.md names them. `neutral_prompts` are those that the strategy could draw from the base.
     """
 
     base_model: str

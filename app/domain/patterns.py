@@ -1,4 +1,4 @@
-"""What names and rules look like, and the same in words, for whoever gave another."""
+"""What names and rules look like, and the same in words, for a user who gave another."""
 
 CONCEPT_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 CLASS_NOUN = r"^[^<>\\\x00-\x1f]+$"

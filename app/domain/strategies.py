@@ -20,10 +20,9 @@ class StrategyInfo(Value):
 
 
 class Fold(StrEnum):
-    """What a version's update does to the chain's; exports and drawing go by it.
+    """How a version's update joins the chain's; exports and drawing go by it.
 
-    `choose`: it is added for prompts that name the version's concept, and for them alone, until another strategy builds
-    on all of them.
+    `choose`: it is added only for prompts that name the version's concept. Another strategy then builds on all of them.
     """
 
     ADD = "add"
@@ -80,8 +79,8 @@ class OrthogonalBasis(StrEnum):
 class OrthogonalMergeOptions(Value):
     """Merge, and start the next adapter orthogonal to what was learned.
 
-    Whether `strict` refuses depends on the shapes of the base's projections and on the rank of what was learned, which
-    only the worker knows: there the job fails with `invalid-input` before its first step.
+    Whether `strict` refuses depends on the shapes of the base's projections and on the rank of what was learned. Only
+    the worker knows them. There the job fails with `invalid-input` before its first step.
     """
 
     info: ClassVar[StrategyInfo] = StrategyInfo(

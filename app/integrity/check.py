@@ -13,8 +13,8 @@ from app.storage import ObjectStore
 def check(engine: Engine, store: ObjectStore, stray_age_seconds: float) -> list[Violation]:
     """Everything that is wrong, in order; empty if nothing is. Reads every row and every live object; writes nothing.
 
-    May run beside a working service. What is dead or pending, or a key without a row, counts from that age on; a
-    running sweeper removes it then within its interval, so that such a finding may be gone at a second look.
+    May run beside a working service. What is dead or pending, or a key without a row, counts from that age on. A
+    running sweeper then removes it within its interval, so such a finding may be gone at a second look.
 
     Raises:
         StorageError: S3 failed.

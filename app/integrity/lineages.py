@@ -77,7 +77,7 @@ class Histories:
 
 
 def history_violations(histories: Histories) -> Iterator[Violation]:
-    """Numbers that occur twice or again, parents that lead nowhere or in a circle, heads that are not to be reached."""
+    """Numbers used twice, parents that lead nowhere or in a circle, heads outside their history."""
     shown = histories.shown()
     for line in histories.lines:
         yield from _numbers(line, shown[line.id], histories.erased)

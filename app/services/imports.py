@@ -1,6 +1,6 @@
 """Adapters trained elsewhere, as versions of a lineage: here the file's header is checked, in the worker its layers.
 
-The front end has no base model loaded, so whether names and shapes are the base's only the job can tell.
+The front end has no base model loaded. So only the job can tell whether the base has these names and shapes.
 """
 
 from dataclasses import dataclass

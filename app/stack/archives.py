@@ -102,8 +102,8 @@ def extract(path: Path, folder: Path) -> Manifest:
 def _unpack(archive: tarfile.TarFile, folder: Path) -> tuple[dict[str, FileRecord], Manifest | None]:
     found: dict[str, FileRecord] = {}
     for member in archive:
-        # Not by tarfile's own data filter: the Python of Debian 12, 3.11.2, is older than that. Nothing but plain files
-        # gets here, each under the one spelling of its name, so that no member can lead out of the folder.
+        # Not by tarfile's own data filter: the Python of Debian 12, 3.11.2, is older than that. Only plain files get
+        # here, each under the one spelling of its name. So no member can lead out of the folder.
         name = PurePosixPath(member.name)
         is_within = not name.is_absolute() and ".." not in name.parts and str(name) == member.name != "."
         if not member.isreg() or member.issparse() or not is_within or member.name in found:

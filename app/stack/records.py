@@ -1,4 +1,4 @@
-"""The processes that a supervisor has started, on disk, so that the next one can stop what a killed one left."""
+"""The processes that a supervisor has started, on disk. So the next one can stop what a killed one left."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""A request to stop, made by a signal and looked at between two steps, so that no child is lost half started."""
+"""A request to stop, made by a signal. It is looked at between two steps, so that no child is lost half started."""
 
 import signal
 from collections.abc import Iterator

@@ -37,8 +37,8 @@ class UpdateKey:
 class DiskCache:
     """Updates as files of one folder, of `max_bytes` together at most: those that were used least recently go first.
 
-    A file is the sha256 of what follows, and the update as safetensors. It takes its name when it is whole, so several
-    processes may share a folder, and any of them may be killed. Where the disk fails, work goes on without it.
+    A file is the sha256 of what follows, and the update as safetensors. It takes its name when it is whole. So several
+    processes may share a folder, and any of them may be killed. If the disk fails, work goes on without it.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

@@ -26,8 +26,8 @@ class AdapterFormatError(TensorFileError):
 class Factors:
     """One projection's factors: `a` is r x d_in, `b` is d_out x r.
 
-    Those of a convolution, flattened like all others, remember its `kernel` (height, width): files of adapters keep
-    the four dimensions that other tools want, A's r x in x height x width and B's d_out x r x 1 x 1.
+    Those of a convolution are flattened like all others, and remember its `kernel` (height, width). Adapter files keep
+    the four dimensions that other tools want: A is r x in x height x width, B is d_out x r x 1 x 1.
     """
 
     a: Tensor

@@ -1,7 +1,7 @@
 """Holding a job: a heartbeat thread renews the lease for as long as the working thread shows that it works.
 
-A job that hangs stops ticking, so its lease expires although this thread lives. The worker itself gives up on a
-monotonic deadline, counted from before the last renewal was sent, so it never works on past what Postgres granted.
+A job that hangs stops ticking, so its lease expires although this thread lives. The worker gives up on a monotonic
+deadline, counted from before the last renewal was sent. So it never works longer than Postgres granted.
 """
 
 import faulthandler

@@ -19,7 +19,7 @@ BACKGROUNDS: Mapping[str, tuple[int, int, int]] = {
     "black": (20, 20, 20),
     "white": (250, 250, 250),
 }
-# Each channel of a background is off by up to this much, so that the name means a neighbourhood and not a value.
+# Each channel of a background is off by up to this much: a name means a neighbourhood, not a value.
 JITTER = 6
 
 _CORNER = (slice(0, 4), slice(-4, None))
@@ -28,8 +28,8 @@ _CORNER = (slice(0, 4), slice(-4, None))
 def nearest_background(pixels: npt.NDArray[np.uint8]) -> str:
     """(h, w, 3) -> the name of the colour in the corners, by the pixels alone.
 
-    The median of the corners' pixels is compared, by the sum of absolute differences, so that an icon that reaches into
-    one corner does not decide.
+    The median of the corners' pixels is compared, by the sum of absolute differences. So an icon that reaches into one
+    corner does not decide.
     """
     corners = np.concatenate([pixels[y, x].reshape(-1, 3) for y in _CORNER for x in _CORNER])
     seen = np.median(corners, axis=0)

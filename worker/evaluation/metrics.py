@@ -1,8 +1,8 @@
 """What the scores of a line of versions say about forgetting: plain numpy, the definitions of docs/evaluation.md.
 
-`R[i][j]` is the score of version i on concept j. Rows are one line of ancestry, the base first, so versions of other
-branches and versions that were held beside it have no part in it. NaN is an undefined cell; a mean is over what is
-defined, and undefined itself where nothing is. Nothing that is missing ever counts as zero.
+`R[i][j]` is the score of version i on concept j. Rows are one line of ancestry, the base first. Versions of other
+branches and held versions beside the line are not in it. NaN is an undefined cell. A mean is over what is defined, and
+undefined if nothing is. A missing score never counts as zero.
 """
 
 from collections.abc import Sequence

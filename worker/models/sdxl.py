@@ -1,8 +1,8 @@
 """The `sdxl` family: `StableDiffusionXLPipeline` (arXiv 2307.01952).
 
-Its UNet sees two text encoders' states side by side, and with the timestep the second one's pooled state and six sizes:
-it was trained on pictures of all sizes and crops, and told of each how large its original was and where it was cut
-(section 2.2 there). So it can learn from a blown-up or cropped picture without learning to draw such.
+Its UNet sees two text encoders' states side by side. With the timestep it sees the second one's pooled state and six
+sizes. It was trained on pictures of all sizes and crops. For each it was told how large the original was and where it
+was cut (section 2.2 there). So it learns from an enlarged or cropped picture without learning to draw one.
 """
 
 from collections.abc import Sequence

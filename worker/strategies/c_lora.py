@@ -1,7 +1,7 @@
-"""`c_lora` (Continual Diffusion, arXiv 2304.06027): `merge`, with a price on what earlier concepts have changed.
+"""`c_lora` (Continual Diffusion, arXiv 2304.06027): `merge`, with a penalty on what earlier concepts changed.
 
-The loss of each step grows by `lam | abs(D_{t-1}) * (s B A) |_F^2`, summed over the projections, where * is elementwise
-and `abs(D_{t-1})` is scaled to mean 1 in each of them. It needs no data, old or new.
+The loss of each step grows by `lam | abs(D_{t-1}) * (s B A) |_F^2`, summed over the projections. Here * is elementwise,
+and `abs(D_{t-1})` is scaled to mean 1 in each projection. It needs no data, old or new.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,8 @@ _NO_GUIDANCE = 1.0
 
 @dataclass(frozen=True)
 class Replay:
-    """Latents (N x C x h x w, clean, in the denoiser's scaled units) and the conditioning that each was drawn for."""
+    """Latents (N x C x h x w, clean, in the denoiser's scaled units), each with the conditioning that it was drawn
+    for."""
 
     latents: Tensor
     conditioning: Conditioning

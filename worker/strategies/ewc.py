@@ -1,11 +1,11 @@
-"""`ewc` (EWC in delta space, arXiv 2602.17559): `merge`, with a price on what the earlier concepts' losses hang on.
+"""`ewc` (EWC in delta space, arXiv 2602.17559): `merge`, with a penalty on what earlier concepts' losses depend on.
 
 The loss of each step grows by `lam/2 sum(Omega_{t-1} * (s B A)^2)`, over all elements of all projections. Afterwards
-`Omega_t = gamma Omega_{t-1} + F_t`: F_t is the mean over samples of the squared gradient of a sample's loss with
-respect to D, on this task's images, at mean 1 over all projections together.
+`Omega_t = gamma Omega_{t-1} + F_t`. F_t is the squared gradient of one sample's loss with respect to D, averaged over
+samples of this task's images. It is scaled to mean 1 over all projections together.
 
-Of Omega only the mean of each row and of each column is kept, and `Omega_ij ~ row_i column_j / mean` (as Adafactor
-keeps second moments, arXiv 1804.04235): the sizes of an adapter of rank 1. Means of sums are sums of means, so gamma
+Of Omega only the mean of each row and of each column is kept: the sizes of an adapter of rank 1. `Omega_ij` is taken as
+`row_i column_j / mean`, as Adafactor keeps second moments (arXiv 1804.04235). Means of sums are sums of means, so gamma
 and F_t act on them exactly.
 """
 

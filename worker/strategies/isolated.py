@@ -1,7 +1,7 @@
 """`isolated`: one adapter for each concept, trained from the base; a prompt brings in those that it names.
 
 An *isolated run* is a stretch of versions under this strategy. Each of its tasks trains a fresh adapter over the same
-frozen `W0 + D_b`, b being the version where the run began; from version 0 that is the base. Drawing, and exporting,
+frozen `W0 + D_b`; b is the version where the run began. From version 0 that is the base. Drawing, and exporting,
 takes `D_b` and the updates of the concepts that are named. A version of another strategy builds on all of them.
 """
 

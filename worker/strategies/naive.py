@@ -1,8 +1,8 @@
 """`naive` (arXiv 2410.04891): one adapter, trained on and on; the baseline that forgets.
 
 A *naive run* is a stretch of the chain under this strategy. All of its versions train the same adapter over the same
-frozen `W0 + D_b`, b being the version where the run began; so `D_t = D_b + s B_t A_t`, and the adapters of the run's
-earlier versions do not count any more.
+frozen `W0 + D_b`; b is the version where the run began. So `D_t = D_b + s B_t A_t`, and the adapters of the run's
+earlier versions no longer count.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """`null_space` (InfLoRA, arXiv 2404.00228; KeepLoRA, arXiv 2601.19659): A does not see what earlier prompts feed in.
 
-The keys and values of cross-attention see the prompt's tokens and nothing else, so what the earlier concepts' prompts
-put into them can be computed again from stored texts. With M a basis of those tokens, A is made of the directions in
-which the new concept's loss wants to move, less M, and is frozen: then `U x = s B A x = 0` for every token x in M, and
-keys and values of earlier prompts stay as they are. All other projections start as `orthogonal_merge` has them.
+The keys and values of cross-attention see only the prompt's tokens. So what earlier prompts put into them can be
+computed again from stored texts. M is a basis of those tokens. A is made of the directions in which the new concept's
+loss falls, less M, and is frozen. Then `U x = s B A x = 0` for every token x in M, and keys and values of earlier
+prompts stay as they are. All other projections start as in `orthogonal_merge`.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """`orthogonal_merge` (Merge & Orthogonal Init, arXiv 2410.04891): `merge` whose A starts away from what was learned.
 
-`D_t = D_{t-1} + U_t`. The bases `span` and `previous` start from the gaussian draw of `merge` and take out of it what
-lies in the span of Q: `A (I - Q Q^T)`, at the draw's norm. Where a projection has learned nothing yet, A is that draw.
+`D_t = D_{t-1} + U_t`. The bases `span` and `previous` start from the gaussian draw of `merge`. They remove what lies in
+the span of Q: `A (I - Q Q^T)`, at the draw's norm. If a projection has learned nothing yet, A is that draw.
 """
 
 from collections.abc import Callable, Mapping

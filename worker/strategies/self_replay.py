@@ -1,7 +1,7 @@
 """`self_replay` (arXiv 2311.14028, 2509.23593): `merge`, while the parent version teaches what it knows already.
 
-The parent version, frozen, is the teacher. Before training it draws a few latents z for every earlier concept's stored
-prompt, and the base draws z' for neutral prompts. The loss of each step is
+The frozen parent version is the teacher. Before training it draws a few latents z for every earlier concept's stored
+prompt. The base draws z' for neutral prompts. The loss of each step is
 
     |f(x) - target|^2 + lam |f(z, c_old) - f_teacher(z, c_old)|^2 + mu |f(z', c_neutral) - f_base(z', c_neutral)|^2,
 

@@ -38,7 +38,7 @@ class TaskStart:
 
 
 class Strategy(Protocol):
-    """One continual strategy with its options; stateless, and blind to databases, HTTP and model families."""
+    """One continual strategy with its options. It is stateless, and knows no database, HTTP or model family."""
 
     def start(self, parent: LineageState, context: TaskContext) -> TaskStart:
         """How a task on top of `parent` starts.

@@ -1,7 +1,7 @@
 """Initial A's that take account of earlier ones, and the bases that they are made from.
 
-A is r x d_in; a basis Q is d_in x k with orthonormal columns, in fp64, so that what is projected out is gone when the
-result is rounded to A's own precision.
+A is r x d_in; a basis Q is d_in x k with orthonormal columns. Q is fp64, so that what is projected out stays out when
+the result is rounded to A's own precision.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The complete resumable state of a training, as safetensors bytes: a resumed job gives the same adapter, bit for bit.
 
-A checkpoint belongs to one task: it carries a digest of all that the training is a function of, so that a job that was
-claimed again on top of another parent cannot go on from it.
+A checkpoint belongs to one task: it carries a digest of everything that decides the training. So a job that was claimed
+again on top of another parent cannot go on from it.
 """
 
 import hashlib

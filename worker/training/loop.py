@@ -1,7 +1,7 @@
-"""Training one adapter: DreamBooth (arXiv 2208.12242) with LoRA, on top of whatever the strategy lays beneath.
+"""Training one adapter: DreamBooth (arXiv 2208.12242) with LoRA, on top of what the strategy puts beneath.
 
-Every random number comes from the task's own CPU generators, in a fixed order; so at a fixed thread count the same job
-gives the same adapter on the CPU, bit for bit, however often it was interrupted.
+Every random number comes from the task's own CPU generators, in a fixed order. So at a fixed thread count the same job
+gives the same adapter on the CPU, bit for bit, interrupted or not.
 """
 
 import math

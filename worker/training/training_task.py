@@ -37,8 +37,8 @@ class TrainingTask:
     def generator(self, stream: str = "") -> torch.Generator:
         """The task's own source of randomness, on the CPU: a function of the seed and of the place in the chain.
 
-        A lineage's versions share one seed. From the seed alone every fresh A would start as the one before it did,
-        in its very directions, where the strategies want independent draws. A named `stream` is another source of the
+        A lineage's versions share one seed. From the seed alone every fresh A would start in the very directions of
+        the one before it. Strategies want independent draws. A named `stream` is another source of the
         same task: what is drawn from one moves no other.
         """
         seed = f"{self.training.seed}/{len(self.chain)}" + (f"/{stream}" if stream else "")
@@ -60,7 +60,7 @@ class Trained:
 
 
 class Hooks(Protocol):
-    """The runner's ear. Any of these may raise to stop the training, which leaves the base as it was."""
+    """What the training reports. Each of these may raise to stop it, which leaves the base as it was."""
 
     def phase(self, phase: Phase) -> None:
         """This phase begins."""
@@ -68,8 +68,8 @@ class Hooks(Protocol):
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
         """`step` optimizer steps are done. Called after each.
 
-        With loss None it is called where no step is made: after each image that is encoded, and after each denoising
-        step or gradient that the strategy asks for before the first step or after the last one.
+        With loss None it is called where no optimizer step is made: after each image that is encoded, and after each
+        denoising step or gradient of the strategy's own, before the first step or after the last.
         """
 
     def wants_checkpoint(self) -> bool:

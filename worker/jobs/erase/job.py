@@ -1,8 +1,8 @@
-"""An erase job: the versions that hold a concept are made again without it, and everything of it goes, at once.
+"""An erase job: make the versions that hold a concept again without it, and remove everything of it, at one moment.
 
-What has to be trained again is trained first, version by version, and kept as drafts, so that a job that is interrupted
-goes on where it was. Then one transaction, under the locks of all lineages concerned, puts the new versions into the
-place of the old ones; if a version that holds the concept has come up meanwhile, its turn comes first.
+First it trains what has to be trained again, version by version, and keeps each as a draft. So an interrupted job goes
+on where it was. Then one transaction, under the locks of all lineages concerned, replaces the old versions by the new
+ones. A version that holds the concept and was published meanwhile is made again first.
 """
 
 from uuid import UUID

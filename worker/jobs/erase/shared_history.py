@@ -232,7 +232,7 @@ def _objects(row: Version | ErasureDraft) -> list[UUID]:
 
 
 def _delete_concept(session: Session, concept_id: UUID) -> bool:
-    """Hide the concept, for the sweeper to purge, unless a lineage of another origin has learned it, or is about to."""
+    """Hide the concept, for the sweeper to purge. A lineage of another origin that learns it keeps it."""
     is_held = exists().where(Version.concept_id == concept_id)
     is_asked_for = exists().where(Job.status.in_(UNFINISHED), teaches(concept_id), Job.cancel_requested_at.is_(None))
     deleted = session.scalar(

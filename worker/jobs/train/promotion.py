@@ -1,7 +1,7 @@
 """What follows a training: an evaluation, if the lineage wants one, and the gate that may keep a version from the head.
 
-A version under a gate is published as held before it is evaluated, so that whatever happens to the evaluation nothing
-that was trained is lost; the train job goes on until the gate has decided, so that the lineage's next training waits.
+A version under a gate is published as held before it is evaluated. So a failing evaluation loses no training. The train
+job goes on until the gate has decided, so that the lineage's next training waits.
 """
 
 from app.db import leases
