@@ -165,6 +165,17 @@ def faults_of_evaluation(options: EvaluationOptions, field: str = "options") -> 
             yield Fault(field=f"{field}.{name}", message="a prompt is given twice, and would draw the same pictures")
 
 
+def faults_of_line(
+    options: EvaluationOptions, kinds: frozenset[ConceptKind], *, isolated: bool, trained: bool
+) -> Faults:
+    """Of an evaluation of versions that learned concepts of these kinds; `trained`: one of them not by an import."""
+    for kind, name in ((ConceptKind.OBJECT, "object_prompts"), (ConceptKind.STYLE, "style_prompts")):
+        if getattr(options, name) is not None and kind not in kinds:
+            yield Fault(field=f"options.{name}", message=f"these versions have learned no {kind.value}")
+    if isolated and not trained:
+        yield Fault(field="isolated", message="these versions are imports, whose concepts cannot be trained alone")
+
+
 def faults_of_policy(policy: EvaluationPolicy) -> Faults:
     """Of how a lineage is to be evaluated."""
     yield from faults_of_evaluation(policy.options, "evaluation.options")

@@ -14,7 +14,7 @@ from app.db.queries import UNFINISHED, ancestry
 from app.db.tables import BaseModelRow, Job, StoredObject
 from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
-from app.domain.effects import faults_of_evaluation, insist_on_effect
+from app.domain.effects import faults_of_evaluation, faults_of_line, insist_on_effect
 from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
 from app.domain.evaluations import EvaluationFileName, EvaluationOptions, EvaluationResult
 from app.services.context import Work
@@ -54,6 +54,9 @@ async def submit_evaluation(
     if all(link.taught is None for link in line):
         fault = Fault(field="version", message="it has learned no concept")
         raise InvalidInputError(f"Version {version.number} has learned nothing that could be scored.", (fault,))
+    kinds = frozenset(link.taught.kind for link in line if link.taught is not None)
+    is_trained = any(link.taught is not None and link.training is not None for link in line)
+    insist_on_effect(faults_of_line(options, kinds, isolated=isolated, trained=is_trained))
     base = await session.get_one(BaseModelRow, lineage.base_model)
     job, evaluation_id = evaluate_job(lineage, version.id)
     placed = await submit_job(work, job)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.api.schemas.generations import NewGenerationBody
-from app.domain.effects import faults_of_drawing, faults_of_strategy, faults_of_training
+from app.domain.concepts import ConceptKind
+from app.domain.effects import faults_of_drawing, faults_of_line, faults_of_strategy, faults_of_training
 from app.domain.errors import InvalidInputError
+from app.domain.evaluations import EvaluationOptions
 from app.domain.seeds import MAX_SEED
 from app.domain.strategies import STRATEGIES, ReplayStart, StrategyOptions
 from app.domain.training import LrScheduler, TrainingOptions, TrainingOverrides
@@ -300,3 +302,20 @@ def test_the_last_seeds_can_be_asked_for_again() -> None:
         NewGenerationBody.model_validate(
             {"lineage_id": "00000000-0000-0000-0000-000000000001", "prompt": "a", "guidance_scale": 0.5}
         )
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds", "isolated", "trained", "fields"),
+    [
+        ({"style_prompts": ["{concept} image"]}, {ConceptKind.OBJECT}, False, True, ["options.style_prompts"]),
+        ({"object_prompts": ["a {concept}"]}, {ConceptKind.STYLE}, False, True, ["options.object_prompts"]),
+        ({"object_prompts": ["a {concept}"]}, {ConceptKind.OBJECT}, True, True, []),
+        ({}, {ConceptKind.OBJECT}, True, False, ["isolated"]),
+    ],
+)
+def test_an_evaluation_asks_for_what_its_versions_have(
+    asked: dict[str, object], kinds: set[ConceptKind], isolated: bool, trained: bool, fields: list[str]
+) -> None:
+    options = EvaluationOptions.model_validate(asked)
+    found = faults_of_line(options, frozenset(kinds), isolated=isolated, trained=trained)
+    assert [fault.field for fault in found] == fields
