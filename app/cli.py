@@ -14,6 +14,7 @@ from app.domain.errors import PalimpsestError
 from app.domain.jobs import JobKind
 from app.settings import Settings
 from app.stack.addresses import environment, resolve, with_checked_urls
+from app.stack.private_files import keep_files_private
 from app.stack.programs import api_command, sweeper_command, worker_command
 from app.version import VERSION
 
@@ -138,6 +139,7 @@ def restore(
 
 def main() -> None:
     """Run the command line."""
+    keep_files_private()
     try:
         # Typer's own errors would be boxes of many lines.
         sys.exit(cli(standalone_mode=False))

@@ -5,6 +5,7 @@ Losing, doubling or reordering them changes nothing; the sweeper sends again wha
 
 import logging
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -13,6 +14,9 @@ from kombu.exceptions import OperationalError
 from app.domain.jobs import JobKind
 
 WAKE_TASK = "palimpsest.wake"
+
+# Of one queue. A worker that wakes works until nothing is left, so that more would wake nobody else.
+MOST_WAITING = 256
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,8 @@ def make_celery(broker_url: str) -> Celery:
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "socket_keepalive": True},
         task_create_missing_queues=True,
         worker_hijack_root_logger=False,
+        # Nobody commands workers through the broker, and each start of one would leave a mailbox in it.
+        worker_enable_remote_control=False,
     )
     if (checks := _CHECKS.get(urlsplit(broker_url).scheme)) is not None:
         celery.conf.broker_use_ssl = checks
@@ -54,14 +60,30 @@ class WakeUps:
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
 
     def send(self, kind: JobKind) -> bool:
-        """Advise one worker of the queue of `kind` to look for work; False when the broker is down."""
+        """Advise one worker of the queue of `kind` to look for work; False when the broker is down.
+
+        Where enough advice waits already, no more is given: without a worker the queue would grow for ever.
+        """
+        queue = kind.queue.value
         try:
+            if self._waiting(queue) >= MOST_WAITING:
+                return True
             # Without an expiry: that would compare two machines' clocks. A wake-up for nothing costs one query.
-            self._celery.send_task(WAKE_TASK, queue=kind.queue.value, retry=False)
+            self._celery.send_task(WAKE_TASK, queue=queue, retry=False)
         except (OperationalError, OSError) as error:
             log.warning("no wake-up for %s: the broker is out of reach: %s", kind.value, error)
             return False
         return True
+
+    def _waiting(self, queue: str) -> int:
+        """How many messages wait, asked in a way that every broker answers: the queue is declared once again."""
+        connections: Any = self._celery.pool  # celery-types takes it for a pool of producers.
+        with connections.acquire(block=True) as connection:
+            try:
+                declared: Any = self._celery.amqp.queues[queue](connection.default_channel).queue_declare()
+            except (*connection.connection_errors, *connection.channel_errors) as error:
+                raise OperationalError(str(error)) from error
+        return int(declared.message_count)
 
     def is_ready(self) -> bool:
         """Whether the broker answers."""

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.stack.processes import Program, last_log_line, log_path, spawn
+from app.stack.process_logs import last_log_line, log_path
+from app.stack.processes import Program, spawn
 from app.stack.waiting import becomes_true
 from demo.errors import DemoError
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import redis
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
@@ -12,6 +13,8 @@ from sqlalchemy.engine import URL
 from app.db.migrate import upgrade
 from app.settings import Settings
 from app.stack.addresses import Addresses
+from app.stack.postgres import Postgres
+from app.stack.postgres_roles import ROLE
 from app.stack.private_files import home_folder
 from app.stack.services import start_services
 from app.stack.signals import StopRequest
@@ -30,6 +33,7 @@ def running_services(home: Path) -> Iterator[Addresses]:
     """Postgres, with a migrated template database, Redis and S3; all of them are stopped at the end."""
     with Supervisor(home_folder(home), StopRequest(), print) as supervisor:
         addresses = start_services(without_addresses(Settings(home=home)), home, supervisor)
+        _let_tests_make_databases(home, addresses)
         _execute(addresses, f"CREATE DATABASE {_TEMPLATE}")
         upgrade(_database_url(addresses, _TEMPLATE))
         # What a test wrote into it would be in the databases of all later ones.
@@ -63,6 +67,13 @@ def fresh_settings(addresses: Addresses, home: Path, template: str = _TEMPLATE) 
         yield settings
     finally:
         _execute(addresses, f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _let_tests_make_databases(home: Path, addresses: Addresses) -> None:
+    """Palimpsest's own role may not: it has one."""
+    server = Postgres(home, make_url(addresses.database_url).port or 0)
+    with psycopg.connect(server.superuser_conninfo("postgres"), autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {ROLE} CREATEDB")
 
 
 def _execute(addresses: Addresses, statement: str) -> None:

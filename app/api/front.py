@@ -35,6 +35,10 @@ _PAGE_POLICY = (
 )
 
 
+# Asked all the time, by anybody: what is well is not logged.
+_HEALTH = "/health/"
+
+
 class FrontMiddleware:
     """The outermost layer."""
 
@@ -67,7 +71,8 @@ class FrontMiddleware:
                 problem = problem_of(500, "Something unexpected went wrong here.", scope["path"])
                 await answer(problem)(scope, receive, send_dressed)
             finally:
-                _log(scope, status, time.monotonic() - started)
+                if not (status == 200 and scope["path"].startswith(_HEALTH)):
+                    _log(scope, status, time.monotonic() - started)
 
 
 def _dress(headers: MutableHeaders, request_id: str, *, is_api: bool) -> None:
@@ -81,11 +86,17 @@ def _dress(headers: MutableHeaders, request_id: str, *, is_api: bool) -> None:
         headers.setdefault("Cache-Control", "no-store")
 
 
+def _route(scope: Scope) -> str | None:
+    """The template of the route that matched."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    return path
+
+
 def _log(scope: Scope, status: int, seconds: float) -> None:
     """The route's template and its ids, not the path: nobody knows what an unknown path carries."""
     event: dict[str, object] = {
         "method": scope["method"],
-        "route": getattr(scope.get("route"), "path", None),
+        "route": _route(scope),
         "status": status,
         "seconds": round(seconds, 4),
         "user_id": scope.get("state", {}).get("user_id"),

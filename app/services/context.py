@@ -12,6 +12,7 @@ from app.db.session import async_transaction, make_async_engine
 from app.domain.errors import NotReadyError
 from app.domain.jobs import JobKind
 from app.queue import WakeUps
+from app.services.health import HealthWatch
 from app.settings import Settings
 from app.storage import ObjectStore
 
@@ -55,6 +56,7 @@ class Services:
     store: ObjectStore
     wake_ups: WakeUps
     bell: Bell
+    health: HealthWatch
     # An upload holds two connections: few at a time.
     upload_slots: CapacityLimiter
     # A hostile picture takes some 200 MB: one at a time, and uploads take turns picture by picture.
@@ -73,12 +75,14 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
     if settings.database_url is None or settings.broker_url is None:
         raise NotReadyError("DATABASE_URL and BROKER_URL must be set; `palimpsest up` sets them.")
     wake_ups = WakeUps(settings.broker_url)
+    engine, store = make_async_engine(settings.database_url), ObjectStore(settings)
     services = Services(
         settings=settings,
-        engine=make_async_engine(settings.database_url),
-        store=ObjectStore(settings),
+        engine=engine,
+        store=store,
         wake_ups=wake_ups,
         bell=Bell(wake_ups),
+        health=HealthWatch(engine, store, wake_ups),
         upload_slots=CapacityLimiter(uploads_at_once),
         decoding_slot=CapacityLimiter(1),
         export_slot=CapacityLimiter(1),

@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from anyio import to_thread
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.session import async_transaction
-from app.services.context import Services
+from app.queue import WakeUps
+from app.storage import ObjectStore
 
 log = logging.getLogger(__name__)
 
 # Shorter than the patience of who asks, or the answer comes too late.
 _PATIENCE_SECONDS = 2.0
+_FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,31 @@ class Health:
     broker: bool
 
 
-async def check_health(services: Services) -> Health:
-    """Ask all of them at once; who is silent too long counts as down."""
-    async with asyncio.TaskGroup() as group:
-        postgres = group.create_task(_answers(_postgres(services)))
-        storage = group.create_task(_answers(to_thread.run_sync(services.store.is_ready, abandon_on_cancel=True)))
-        broker = group.create_task(_answers(to_thread.run_sync(services.wake_ups.is_ready, abandon_on_cancel=True)))
-    return Health(postgres.result(), storage.result(), broker.result())
+class HealthWatch:
+    """Asks the services for who wants to know, once for all who ask within a moment: `/health/ready` takes no key."""
+
+    def __init__(self, engine: AsyncEngine, store: ObjectStore, wake_ups: WakeUps) -> None:
+        self._engine = engine
+        self._store = store
+        self._wake_ups = wake_ups
+        self._asking: asyncio.Task[Health] | None = None
+        self._fresh_until = 0.0
+
+    async def look(self) -> Health:
+        """What answers, or has answered a moment ago."""
+        if self._asking is None or (self._asking.done() and time.monotonic() >= self._fresh_until):
+            self._asking = asyncio.create_task(self._ask())
+        # One caller who leaves must not take the answer from the others.
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> Health:
+        """Ask all of them at once; who is silent too long counts as down."""
+        async with asyncio.TaskGroup() as group:
+            postgres = group.create_task(_answers(_postgres(self._engine)))
+            storage = group.create_task(_answers(to_thread.run_sync(self._store.is_ready, abandon_on_cancel=True)))
+            broker = group.create_task(_answers(to_thread.run_sync(self._wake_ups.is_ready, abandon_on_cancel=True)))
+        self._fresh_until = time.monotonic() + _FRESH_SECONDS
+        return Health(postgres.result(), storage.result(), broker.result())
 
 
 async def _answers(check: Awaitable[bool]) -> bool:
@@ -43,9 +65,9 @@ async def _answers(check: Awaitable[bool]) -> bool:
         return False
 
 
-async def _postgres(services: Services) -> bool:
+async def _postgres(engine: AsyncEngine) -> bool:
     try:
-        async with async_transaction(services.engine) as session:
+        async with async_transaction(engine) as session:
             await session.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError) as error:
         log.warning("Postgres is out of reach: %s", error)

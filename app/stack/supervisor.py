@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from app.stack.processes import Program, Started, last_log_line, log_path, spawn
+from app.stack.process_logs import last_log_line, log_path, rotate_log
+from app.stack.processes import Program, Started, spawn
 from app.stack.records import Records
 from app.stack.signals import StopRequest
 from app.stack.stack_errors import InterruptedStartError, StackError
@@ -71,11 +72,12 @@ class Supervisor:
         raise StackError(f"{program.name} {happened}: {reason} (log: {log_path(self._home, program.name)})")
 
     def run(self) -> None:
-        """Start again whatever exits, until a stop is requested."""
+        """Start again whatever exits, and keep the logs short, until a stop is requested."""
         while not self._stop_request.made:
             time.sleep(_POLL_SECONDS)
             for child in self._children:
                 self._look_after(child)
+                rotate_log(self._home, child.program.name)
 
     def stop(self) -> None:
         """Stop all children, the latest first."""

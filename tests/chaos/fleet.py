@@ -21,7 +21,8 @@ from app.stack.addresses import environment
 from app.stack.ports import free_port
 from app.stack.postgres import Postgres
 from app.stack.private_files import home_folder
-from app.stack.processes import Program, Started, log_path, spawn
+from app.stack.process_logs import log_path
+from app.stack.processes import Program, Started, spawn
 from app.stack.programs import api_command, sweeper_command, worker_command
 from app.stack.redis import Redis
 from app.stack.s3 import S3

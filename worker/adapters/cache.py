@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from worker.adapters.accumulated import Update
@@ -21,6 +22,17 @@ log = logging.getLogger(__name__)
 
 _FORMAT = "palimpsest-update-2"
 _HASH_BYTES = hashlib.sha256().digest_size
+
+
+class Source(StrEnum):
+    """Where an update came from."""
+
+    MEMORY = "memory"
+    DISK = "disk"
+    MADE = "made"
+
+
+Note = Callable[[Source], None]
 
 Lost = Callable[[Set[str]], Set[str]]
 """Asked about parts, tells which of them are no more."""
@@ -73,8 +85,8 @@ class DiskCache:
             return
         unfinished = self._folder / f"{key.digest}.{os.getpid()}.part"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(hashlib.sha256(data).digest() + data)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_private(unfinished, hashlib.sha256(data).digest() + data)
             unfinished.replace(self._path(key))
             self._evict()
         except OSError as error:
@@ -115,6 +127,12 @@ class DiskCache:
             total -= stat.st_size
 
 
+def _write_private(path: Path, data: bytes) -> None:
+    """Learned weights are nobody else's to read, wherever the folder is."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+
+
 def _read_parts(path: Path) -> frozenset[str] | None:
     try:
         with path.open("rb") as file:
@@ -131,9 +149,11 @@ class UpdateCache:
     `forget` may be called by another thread.
     """
 
-    def __init__(self, capacity: int, disk: DiskCache | None = None) -> None:
+    def __init__(self, capacity: int, disk: DiskCache | None = None, note: Note = lambda _: None) -> None:
+        """`note` is told of each update that is asked for."""
         self._capacity = capacity
         self._disk = disk
+        self._note = note
         self._updates: OrderedDict[UpdateKey, Update] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -142,6 +162,8 @@ class UpdateCache:
         found = self._updates.get(key)
         if found is None:
             found = self._from_disk(key, make)
+        else:
+            self._note(Source.MEMORY)
         with self._lock:
             self._updates[key] = found
             self._updates.move_to_end(key)
@@ -164,10 +186,10 @@ class UpdateCache:
             self._disk.remove([path for path, own in files.items() if own & gone])
 
     def _from_disk(self, key: UpdateKey, make: Callable[[], Update]) -> Update:
-        if self._disk is None:
-            return make()
-        found = self._disk.get(key)
+        found = None if self._disk is None else self._disk.get(key)
+        self._note(Source.MADE if found is None else Source.DISK)
         if found is None:
             found = make()
-            self._disk.put(key, found)
+            if self._disk is not None:
+                self._disk.put(key, found)
         return found

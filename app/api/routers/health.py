@@ -6,7 +6,6 @@ from app.api.dependencies import ServicesOfProcess
 from app.api.documented import problems
 from app.api.schemas.catalog import LiveBody, ReadyBody
 from app.domain.errors import Fault, NotReadyError
-from app.services.health import check_health
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -20,7 +19,7 @@ async def live() -> LiveBody:
 @router.get("/ready", responses=problems(503))
 async def ready(services: ServicesOfProcess) -> ReadyBody:
     """Tell whether requests can be answered. A broker that is down only degrades: jobs wait until it is back."""
-    health = await check_health(services)
+    health = await services.health.look()
     down = [name for name, answers in (("postgres", health.postgres), ("storage", health.storage)) if not answers]
     if down:
         faults = tuple(Fault(field=name, message="does not answer") for name in down)

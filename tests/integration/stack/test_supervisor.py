@@ -32,12 +32,17 @@ def written(path: Path) -> Callable[[], bool]:
     return lambda: path.exists() and path.read_text() != ""
 
 
-def run_until(supervisor: Supervisor, stop_request: StopRequest, condition: Callable[[], bool]) -> bool:
+def run_until(
+    supervisor: Supervisor,
+    stop_request: StopRequest,
+    condition: Callable[[], bool],
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> bool:
     """Let the supervisor run in this thread, its children's parent, until the condition holds."""
     happened = []
 
     def watch() -> None:
-        happened.append(becomes_true(condition, PATIENCE_SECONDS))
+        happened.append(becomes_true(condition, patience_seconds))
         stop_request.made = True
 
     watcher = threading.Thread(target=watch)
