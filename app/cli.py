@@ -21,6 +21,8 @@ from app.version import VERSION
 Home = Annotated[Path | None, typer.Option(help="Where the state is kept; PALIMPSEST_HOME, or ./.palimpsest.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 picks a free one.")]
 
+_STANDARD_OUTPUT = Path("-")
+
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -84,6 +86,42 @@ def migrate(home: Home = None) -> None:
 
     settings = _settings(home)
     bring_up_to_date(settings if settings.database_url else resolve(settings))
+
+
+@cli.command()
+def bootstrap(
+    home: Home = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Where the first admin's key goes; - is standard output. Default: in the home.")
+    ] = None,
+) -> None:
+    """Make what is missing of schema, bucket, base models and first admin. Call it as often as you like."""
+    from app.bootstrap import bootstrap as make_what_is_missing
+    from app.stack.admin_key import keep_admin_key
+    from app.stack.migration import migrate as bring_up_to_date
+
+    settings = resolve(_settings(home))
+    bring_up_to_date(settings)
+    if key_file != _STANDARD_OUTPUT:
+        typer.echo(f"The admin's key is {keep_admin_key(settings, key_file)}.")
+    elif (key := make_what_is_missing(settings)) is not None:
+        typer.echo(key)
+    else:
+        typer.echo("There is an admin already; for another key run: palimpsest admin-key", err=True)
+
+
+@cli.command()
+def doctor(home: Home = None) -> None:
+    """Tell what is wrong with this installation and what to do about it; changes nothing."""
+    from app.stack.doctor.examination import examine
+    from app.stack.doctor.findings import Weight
+
+    found = list(examine(_settings(home), os.environ))
+    for finding in found:
+        typer.echo(str(finding))
+    if any(finding.weight is Weight.PROBLEM for finding in found):
+        sys.exit(1)
+    typer.echo("No problems.")
 
 
 @cli.command()

@@ -116,6 +116,19 @@ class ObjectStore:
             return False
         return True
 
+    def told_time(self) -> str:
+        """The time that the server tells when the bucket is asked for, as HTTP writes it."""
+        with _storage_errors("be asked for its bucket"):
+            answer = self._client.head_bucket(Bucket=self._bucket)
+        return str(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+    def try_out(self, key: str) -> None:
+        """Put, read and delete something under a key that no row may have."""
+        with _storage_errors("be written, read and emptied"):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=b"palimpsest")
+            self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def put(self, row: StoredObject, data: bytes | BinaryIO) -> None:
         """Write the bytes, or the file, that `row` describes."""
         with _storage_errors(f"write {row.key}"):

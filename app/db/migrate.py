@@ -31,6 +31,13 @@ def known_revisions() -> set[str]:
     return {script.revision for script in scripts.walk_revisions()}
 
 
+def head_revision() -> str:
+    """The schema that this release works with."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Bring the database to `revision`; a second caller waits for the first."""
     engine = make_engine(database_url)

@@ -1,5 +1,6 @@
 """The file that holds the first administrator's API key; the database holds only its hash."""
 
+import os
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,13 +13,18 @@ from app.stack.stack_errors import StackError
 ADMIN_KEY_FILE = "admin.key"
 
 
-def keep_admin_key(settings: Settings) -> str:
-    """Prepare the database and the bucket, and write down the admin's key if this made one.
+def keep_admin_key(settings: Settings, path: Path | None = None) -> str:
+    """Prepare the database and the bucket, and write down the admin's key, in the home or at `path`, if this made one.
 
     Returns:
         What to tell the person who looks for the key.
+
+    Raises:
+        StackError: nothing can be written there; then nothing was made, since the key is shown only once.
     """
-    path = settings.home / ADMIN_KEY_FILE
+    path = path or home_folder(settings.home) / ADMIN_KEY_FILE
+    if not os.access(path.parent, os.W_OK):
+        raise StackError(f"the admin's key cannot be written to {path}: name another file")
     if (key := bootstrap(settings)) is not None:
         write_private(path, key + "\n")
     if path.exists():

@@ -4,6 +4,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 
+from app.domain.base_models import Family
 from app.domain.jobs import JobKind
 
 _GRACE_SECONDS = 5
@@ -29,3 +30,8 @@ def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:
 def sweeper_command() -> tuple[str, ...]:
     """The process that re-queues expired leases and sends lost wake-ups again."""
     return (sys.executable, "-m", "sweeper")
+
+
+def base_trial_command(family: Family, source: str) -> tuple[str, ...]:
+    """What loads a base model and says why it does not load."""
+    return (sys.executable, "-m", "worker.models.trial", family.value, source)

@@ -61,8 +61,7 @@ def process(command: list[str], variables: dict[str, str], log: Path) -> Iterato
 def bootstrap(variables: dict[str, str], tmp_path: Path) -> str:
     """The admin's key."""
     (tmp_path / "home").mkdir(mode=0o700)
-    service = SERVICES["bootstrap"]
-    command = [sys.executable, *service["entrypoint"][1:], *service["command"]]
+    command = [sys.executable, "-m", "app.cli", *SERVICES["bootstrap"]["command"]]
     subprocess.run(command, env=variables, check=True, timeout=PATIENCE_SECONDS)
     subprocess.run(command, env=variables, check=True, timeout=PATIENCE_SECONDS)  # As at the next `docker compose up`.
     return (tmp_path / "home" / "admin.key").read_text().strip()
