@@ -33,7 +33,7 @@ def running_services(home: Path) -> Iterator[Addresses]:
     """Postgres, with a migrated template database, Redis and S3; all of them are stopped at the end."""
     with Supervisor(home_folder(home), StopRequest(), print) as supervisor:
         addresses = start_services(without_addresses(Settings(home=home)), home, supervisor)
-        _let_tests_make_databases(home, addresses)
+        _give_tests_more_rights(home, addresses)
         _execute(addresses, f"CREATE DATABASE {_TEMPLATE}")
         upgrade(_database_url(addresses, _TEMPLATE))
         # What a test wrote into it would be in the databases of all later ones.
@@ -69,11 +69,12 @@ def fresh_settings(addresses: Addresses, home: Path, template: str = _TEMPLATE) 
         _execute(addresses, f"DROP DATABASE {database} WITH (FORCE)")
 
 
-def _let_tests_make_databases(home: Path, addresses: Addresses) -> None:
-    """Palimpsest's own role may not: it has one."""
+def _give_tests_more_rights(home: Path, addresses: Addresses) -> None:
+    """Palimpsest's own role may neither make databases nor write rows whose keys lead nowhere."""
     server = Postgres(home, make_url(addresses.database_url).port or 0)
     with psycopg.connect(server.superuser_conninfo("postgres"), autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {ROLE} CREATEDB")
+        connection.execute(f"GRANT SET ON PARAMETER session_replication_role TO {ROLE}")
 
 
 def _execute(addresses: Addresses, statement: str) -> None:
