@@ -86,8 +86,8 @@ def fold(chain: Sequence[Link], max_rank: int | None) -> Folded:
 
 def _needs_a_rank(strategy: str) -> InvalidInputError:
     return InvalidInputError(
-        f"Strategy {strategy} selects weight by weight between its update and the earlier ones, which makes an update "
-        "of full rank, and an adapter file holds a low one. Say with max_rank how large the nearest one may be.",
+        f"Strategy {strategy} selects between its update and the earlier ones, weight by weight. That makes an update "
+        "of full rank, and an adapter file holds a low one. Give the rank of the nearest one as max_rank.",
         (Fault(field="max_rank", message=f"needed for a version that strategy {strategy} had a part in"),),
     )
 

@@ -165,7 +165,7 @@ class SelfReplayOptions(Value):
     info: ClassVar[StrategyInfo] = StrategyInfo(
         summary="As merge, while the parent version, from latents that it draws itself, teaches what it knows already.",
         source="arXiv 2311.14028 and arXiv 2509.23593, self-replay with teacher distillation",
-        cost="Two to four times that of plain LoRA training, by replay_batch_size, and at the start the drawing of "
+        cost="Two to four times that of plain LoRA training, by replay_batch_size. At the start also the drawing of "
         "latents for every earlier concept.",
     )
     name: Literal["self_replay"] = "self_replay"

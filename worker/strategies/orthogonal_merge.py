@@ -73,8 +73,8 @@ def _refuse_cut(bases: Mapping[str, RowBasis], rank: int) -> None:
     if cut:
         room = f"{cut[0]} has {bases[cut[0]].q.shape[0]} inputs, of which {bases[cut[0]].rank} are in use"
         raise InvalidInputError(
-            f"strict: beside an adapter of rank {rank} there is no room for all that was learned in {len(cut)} of "
-            f"{len(bases)} projections ({room}). Lower the rank, or leave strict out."
+            f"strict: an adapter of rank {rank} leaves too little room in {len(cut)} of {len(bases)} projections "
+            f"({room}). Lower the rank, or leave strict out."
         )
 
 
