@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,16 +14,23 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.db.tables import StoredObject
-from app.domain.errors import ObjectLostError, StorageError
+from app.domain.errors import ObjectLostError, ObjectRefusedError, StorageError
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
+log = logging.getLogger(__name__)
+
 _FIRST_REGION = "us-east-1"  # the only one that S3 does not want named
 _CHUNK_BYTES = 1024 * 1024
 _DELETE_BATCH = 1000  # S3's own limit for DeleteObjects
+
+# Not 403 and 404: a key that is not valid, or a bucket that is not there, is the operator's to mend.
+_REFUSALS = frozenset({400, 405, 411, 413, 414, 416, 431})
+# Answered with 400, although another try may succeed.
+_PASSING = frozenset({"RequestTimeout", "ExpiredToken", "BadDigest", "IncompleteBody", "TokenRefreshRequired"})
 
 
 class Listed(NamedTuple):
@@ -66,7 +74,15 @@ def _storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise StorageError(f"Object storage could not {doing}: {error}") from error
+        kind = ObjectRefusedError if _is_refusal(error) else StorageError
+        raise kind(f"Object storage could not {doing}: {error}") from error
+
+
+def _is_refusal(error: ClientError | BotoCoreError) -> bool:
+    """Whether the same request would be refused again, as with EntityTooLarge; an outage ends, this does not."""
+    if not isinstance(error, ClientError) or error.response["Error"].get("Code") in _PASSING:
+        return False
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] in _REFUSALS
 
 
 class ObjectStore:
@@ -149,17 +165,30 @@ class ObjectStore:
             raise ObjectLostError(f"Object {row.key} does not have the hash that was recorded for it.")
         return data
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Delete keys; one that is not there is no error."""
+    def delete(self, keys: Iterable[str]) -> frozenset[str]:
+        """Delete keys; one that is not there is no error. Returns those that S3 kept; the log says why."""
         pending = list(keys)
+        kept: set[str] = set()
         for start in range(0, len(pending), _DELETE_BATCH):
-            batch = pending[start : start + _DELETE_BATCH]
-            with _storage_errors(f"delete {len(batch)} objects"):
+            kept |= self._delete_batch(pending[start : start + _DELETE_BATCH])
+        return frozenset(kept)
+
+    def _delete_batch(self, keys: list[str]) -> set[str]:
+        try:
+            with _storage_errors(f"delete {len(keys)} objects"):
                 answer = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
                 )
-            if errors := answer.get("Errors"):
-                raise StorageError(f"Could not delete {len(errors)} objects; the first: {errors[0].get('Message')}")
+        except ObjectRefusedError as error:
+            # One key that S3 does not take may spoil the request for all.
+            if len(keys) > 1:
+                return {key for single in keys for key in self._delete_batch([single])}
+            log.warning("%s", error.detail)
+            return set(keys)
+        errors = answer.get("Errors", [])
+        for fault in errors:
+            log.warning("object storage keeps %s: %s", fault.get("Key"), fault.get("Message"))
+        return {fault.get("Key", "") for fault in errors}
 
     def list(self, prefix: str = "users/") -> Iterator[Listed]:
         """Every key under `prefix`."""

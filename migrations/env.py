@@ -5,7 +5,11 @@ from alembic import context
 from app.db.tables import Table
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Table.metadata, compare_server_default=True
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    compare_server_default=True,
+    # Each migration is committed by itself: what builds indexes beside the running service needs no transaction.
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -7,9 +7,10 @@ whatever else puts an end to something only mark its objects as dead.
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, exists, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.db.deletion_tables import Deletion
@@ -27,11 +28,11 @@ _IDEMPOTENCY_KEYS_KEPT = timedelta(hours=24)
 
 def drop_finished_checkpoints(session: Session) -> None:
     """A job that has ended needs neither its checkpoint nor its input any more, and publishes nothing more."""
-    has_objects = Job.checkpoint_object_id.is_not(None) | Job.input_object_id.is_not(None)
-    has_ended = Job.status.in_(TERMINAL) & has_objects
     _drop_finished_drafts(session)
     _drop_unpublished(session)
-    drop_checkpoints(session, has_ended)
+    # One after the other: each has an index of its own.
+    for named in (Job.checkpoint_object_id, Job.input_object_id):
+        drop_checkpoints(session, named.is_not(None), Job.status.in_(TERMINAL))
 
 
 def drop_checkpoints(session: Session, *which: ColumnElement[bool]) -> None:
@@ -66,7 +67,7 @@ def _drop_finished_drafts(session: Session) -> None:
 
 def drop_old_idempotency_keys(session: Session) -> None:
     """An answer is kept for a day."""
-    old = IdempotencyKey.created_at < func.clock_timestamp() - _IDEMPOTENCY_KEYS_KEPT
+    old = IdempotencyKey.created_at < func.statement_timestamp() - _IDEMPOTENCY_KEYS_KEPT
     session.execute(delete(IdempotencyKey).where(old))
 
 
@@ -77,25 +78,41 @@ def collect(engine: Engine, store: ObjectStore, pending_age_seconds: float, batc
     is reported as complete is complete.
     """
     with transaction(engine) as session:
-        old = StoredObject.created_at < func.clock_timestamp() - timedelta(seconds=pending_age_seconds)
+        old = StoredObject.created_at < func.statement_timestamp() - timedelta(seconds=pending_age_seconds)
         pending = (StoredObject.status == ObjectStatus.PENDING) & old
         # From here on nobody can publish them.
         session.execute(buried(pending))
     collected = 0
-    while dead := _dead(engine, batch):
-        store.delete([key for _, key in dead])
+    last = None
+    # Onwards by age: a key that S3 keeps holds up no other, and is tried again in the next round.
+    while dead := _dead(engine, last, batch):
+        kept = store.delete([row.key for row in dead])
+        gone = [row.id for row in dead if row.key not in kept]
         with transaction(engine) as session:
-            _remove_rows(session, [object_id for object_id, _ in dead])
-        collected += len(dead)
+            _remove_rows(session, gone)
+        collected += len(gone)
+        last = dead[-1]
     with transaction(engine) as session:
         _complete_deletions(session)
     return collected
 
 
-def _dead(engine: Engine, batch: int) -> list[tuple[UUID, str]]:
-    query = select(StoredObject.id, StoredObject.key).where(StoredObject.status == ObjectStatus.DEAD).limit(batch)
+class _Dead(NamedTuple):
+    """An object to be collected."""
+
+    id: UUID
+    key: str
+    created_at: datetime
+
+
+def _dead(engine: Engine, after: _Dead | None, batch: int) -> list[_Dead]:
+    query = select(StoredObject.id, StoredObject.key, StoredObject.created_at)
+    query = query.where(StoredObject.status == ObjectStatus.DEAD)
+    if after is not None:
+        query = query.where(tuple_(StoredObject.created_at, StoredObject.id) > (after.created_at, after.id))
     with transaction(engine) as session:
-        return [(object_id, key) for object_id, key in session.execute(query)]
+        rows = session.execute(query.order_by(StoredObject.created_at, StoredObject.id).limit(batch))
+        return [_Dead(*row) for row in rows]
 
 
 def _remove_rows(session: Session, object_ids: Sequence[UUID]) -> None:
@@ -132,6 +149,5 @@ def remove_strays(engine: Engine, store: ObjectStore, age_seconds: float, batch:
         with transaction(engine) as session:
             known = set(session.scalars(select(StoredObject.key).where(StoredObject.key.in_(some))))
         strays = [key for key in some if key not in known]
-        store.delete(strays)
-        removed += len(strays)
+        removed += len(strays) - len(store.delete(strays))
     return removed

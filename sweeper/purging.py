@@ -35,21 +35,37 @@ from app.domain.jobs import JobStatus
 
 Tombstone = type[User] | type[Lineage] | type[Concept] | type[Generation] | type[Evaluation]
 
+_TOMBSTONES: tuple[Tombstone, ...] = (User, Lineage, Concept, Generation, Evaluation)
+
 _REPORTED = (User, Concept, Lineage, Version, Generation, Evaluation, Job)
 
 
-def purge_tombstones(session: Session) -> None:
-    """Remove what is under a tombstone and in no running job's hands; its objects are left to the collector.
+@dataclass(frozen=True)
+class Tomb:
+    """Something under a tombstone."""
+
+    table: Tombstone
+    id: UUID
+
+
+def tombs(session: Session) -> list[Tomb]:
+    """What is under a tombstone and in no running job's hands.
 
     Deleting it canceled its jobs, so a running one ends at its next heartbeat or with its lease.
     """
-    for user_id in _gone(session, User):
-        _purge_user(session, user_id)
-    for concept_id in _gone(session, Concept):
-        _purge_concept(session, concept_id)
-    for table in (Lineage, Generation, Evaluation):
-        for thing_id in _gone(session, table):
-            _purge(session, table, thing_id)
+    return [Tomb(table, id_) for table in _TOMBSTONES for id_ in session.scalars(_gone(table).order_by(table.id))]
+
+
+def purge(session: Session, tomb: Tomb) -> None:
+    """Remove it, unless another sweeper is at it, or a job is; its objects are left to the collector."""
+    if session.scalar(_gone(tomb.table).where(tomb.table.id == tomb.id).with_for_update(skip_locked=True)) is None:
+        return
+    if issubclass(tomb.table, User):
+        _purge_user(session, tomb.id)
+    elif issubclass(tomb.table, Concept):
+        _purge_concept(session, tomb.id)
+    else:
+        _purge(session, tomb.table, tomb.id)
 
 
 @dataclass(frozen=True)
@@ -99,12 +115,10 @@ class Grave:
             self.session.flush()
 
 
-def _gone(session: Session, table: Tombstone) -> Sequence[UUID]:
-    """What of a table is under a tombstone and in no running job's hands; locked."""
+def _gone(table: Tombstone) -> Select[UUID]:
     is_free = ~exists().where(Job.status == JobStatus.RUNNING, works_on_it(table))
-    return session.scalars(
-        select(table.id).where(table.deleted_at.is_not(None), is_free).order_by(table.id).with_for_update()
-    ).all()
+    query = select(table.id).where(table.deleted_at.is_not(None), is_free)
+    return query.where(Concept.purged_at.is_(None)) if table is Concept else query
 
 
 def _purge_user(session: Session, user_id: UUID) -> None:
@@ -125,7 +139,16 @@ def _purge(session: Session, table: type[Lineage | Generation | Evaluation], thi
     grave.bury_work_of(select(Job.id).where(works_on(table, [thing_id])))
     grave.bury_named_by(*removed_with(own))
     grave.close(_count(session, own))
+    if table is Lineage:
+        _look_again(session, thing_id)
     session.execute(delete(table).where(table.id == thing_id))
+
+
+def _look_again(session: Session, lineage_id: UUID) -> None:
+    """At the deleted concepts whose rows wait for their last version to go."""
+    learned = select(Version.concept_id).where(Version.lineage_id == lineage_id)
+    waiting = Concept.id.in_(learned), Concept.purged_at.is_not(None)
+    session.execute(update(Concept).where(*waiting).values(purged_at=None))
 
 
 def _purge_concept(session: Session, concept_id: UUID) -> None:
@@ -136,6 +159,7 @@ def _purge_concept(session: Session, concept_id: UUID) -> None:
     _drop_sheets(session, grave, concept_id)
     _drop_isolated(session, grave, concept_id)
     session.execute(delete(ConceptImage).where(ConceptImage.concept_id == concept_id))
+    session.execute(update(Concept).where(Concept.id == concept_id).values(purged_at=func.clock_timestamp()))
     is_learned = exists().where(Version.concept_id == Concept.id)
     removed = session.scalars(delete(Concept).where(Concept.id == concept_id, ~is_learned).returning(Concept.id)).all()
     grave.close({"concepts": len(removed)})
@@ -176,8 +200,9 @@ def forget_checkpoints(session: Session, jobs: Select[UUID] | Sequence[UUID]) ->
 
 def _drop_sheets(session: Session, grave: Grave, concept_id: UUID) -> None:
     """A contact sheet shows the concept's own images; numbers and curves about a deleted concept may stay."""
+    owner = select(Concept.user_id).where(Concept.id == concept_id).scalar_subquery()
     shows_it = EvaluationFile.evaluation_id.in_(
-        select(Evaluation.id).where(Evaluation.concept_ids.contains([concept_id]))
+        select(Evaluation.id).where(Evaluation.user_id == owner, Evaluation.concept_ids.contains([concept_id]))
     ) & EvaluationFile.name.in_((EvaluationFileName.SHEET_PNG, EvaluationFileName.SHEET_SVG))
     grave.bury_named_by((core(EvaluationFile), shows_it))
     session.execute(delete(EvaluationFile).where(shows_it).execution_options(synchronize_session=False))

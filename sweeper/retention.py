@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from app.db.deletion_tables import Deletion
 from app.db.tables import Generation, Job, StoredObject
 from app.domain.deletions import DeletedKind, DeletionReason
-from app.domain.jobs import TERMINAL, JobStatus
+from app.domain.jobs import JobStatus
 from app.settings import Settings
 from sweeper.collection import drop_checkpoints
 
@@ -24,7 +24,7 @@ def expire(session: Session, settings: Settings) -> None:
 
 def _expire_generations(session: Session, days: float) -> None:
     """From the end of its job on: a picture that waited a week in the queue is as new as any other."""
-    drawn = select(Job.generation_id).where(Job.status.in_(TERMINAL), _is_older(Job.finished_at, days))
+    drawn = select(Job.generation_id).where(Job.generation_id.is_not(None), _is_older(Job.finished_at, days))
     old = (
         select(Generation.id)
         .where(Generation.deleted_at.is_(None), Generation.id.in_(drawn))
@@ -53,4 +53,4 @@ def _expire_checkpoints(session: Session, days: float) -> None:
 
 
 def _is_older(since: InstrumentedAttribute, days: float) -> ColumnElement[bool]:  # type: ignore[type-arg]
-    return since < func.clock_timestamp() - timedelta(days=days)
+    return since < func.statement_timestamp() - timedelta(days=days)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from app.db import leases
 from app.db.session import transaction
@@ -20,7 +20,8 @@ from app.queue import WakeUps
 from app.settings import Settings
 from app.storage import ObjectStore
 from sweeper import collection, retention
-from sweeper.purging import purge_tombstones
+from sweeper.aside import Aside
+from sweeper.purging import Tomb, purge, tombs
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +40,37 @@ class Sweeper:
     def __init__(self, settings: Settings, engine: Engine, store: ObjectStore, wake_ups: WakeUps) -> None:
         self._settings = settings
         self._engine = engine
-        self._store = store
+        self.store = store
         self._wake_ups = wake_ups
-        # Not at the first round: an operator who chose the wrong database has time to notice.
-        self._listed_at = time.monotonic()
+        self.aside = Aside()
 
     def run(self) -> None:
-        """Sweep until the process ends. Collection has a thread of its own: a slow S3 must not hold up lost jobs."""
-        threading.Thread(target=self._repeat, args=(self.collect,), name="collect", daemon=True).start()
-        self._repeat(self.tend)
+        """Sweep until the process ends.
 
-    def _repeat(self, step: Callable[[], None]) -> None:
+        A slow S3 must not hold up lost jobs, nor a long listing what is deleted: each has a thread of its own.
+        """
+        every = self._settings.sweep_interval_seconds
+        for step, name, seconds in (
+            (self.collect, "collect", every),
+            (self.remove_strays, "list", max(every, self._settings.list_bucket_interval_seconds)),
+        ):
+            threading.Thread(target=self._repeat, args=(step, seconds), name=name, daemon=True).start()
+        self._repeat(self.tend, every)
+
+    def _repeat(self, step: Callable[[], None], seconds: float) -> None:
+        """The pause comes first: an operator who chose the wrong database has time to notice."""
         while True:
-            time.sleep(self._settings.sweep_interval_seconds)
-            try:
-                step()
-            except (SQLAlchemyError, StorageError) as error:
-                log.warning("cut short, to be tried again: %s", error)
+            time.sleep(seconds)
+            self.attempt(step)
+
+    def attempt(self, step: Callable[[], None]) -> None:
+        """Do it; no fault ends the thread, since everything else that it does would end too."""
+        try:
+            step()
+        except (SQLAlchemyError, StorageError) as error:
+            log.warning("cut short, to be tried again: %s", error)
+        except Exception:
+            log.exception("cut short, to be tried again")
 
     def tend(self) -> None:
         """Look after the queue."""
@@ -73,28 +88,54 @@ class Sweeper:
     def wake(self) -> None:
         """Send again what nobody acted on."""
         with transaction(self._engine) as session:
-            counts = leases.kinds_to_wake(session, self._settings.rewake_after_seconds)
+            counts = leases.kinds_to_wake(session, self._settings.rewake_after_seconds, _MOST_WAKE_UPS)
         for kind, count in counts.items():
-            for _ in range(min(count, _MOST_WAKE_UPS)):
+            for _ in range(count):
                 if not self._wake_ups.send(kind):
                     break
 
     def collect(self) -> None:
-        """Remove what is deleted; the bucket is listed for strays only now and then."""
+        """Remove what is deleted. Each step has transactions of its own, and its faults hold up no other step."""
+        for step in (self._expire, self._purge_all, self._drop_work, self._drop_old, self._collect_objects):
+            self.attempt(step)
+
+    def _expire(self) -> None:
         with transaction(self._engine) as session:
             retention.expire(session, self._settings)
+
+    def _purge_all(self) -> None:
         with transaction(self._engine) as session:
-            purge_tombstones(session)
+            found = tombs(session)
+        for tomb in found:
+            if not self.aside.has(tomb):
+                self._purge(tomb)
+
+    def _purge(self, tomb: Tomb) -> None:
+        try:
+            with transaction(self._engine) as session:
+                purge(session, tomb)
+        except (OperationalError, InterfaceError):
+            raise  # Postgres is away, or busy: the tombstone is not at fault.
+        except Exception:
+            seconds = self.aside.put(tomb)
+            name = tomb.table.__tablename__
+            log.exception("%s %s cannot be purged; set aside for %.0f s", name, tomb.id, seconds)
+        else:
+            self.aside.forget(tomb)
+
+    def _drop_work(self) -> None:
         with transaction(self._engine) as session:
             collection.drop_finished_checkpoints(session)
+
+    def _drop_old(self) -> None:
+        with transaction(self._engine) as session:
             collection.drop_old_idempotency_keys(session)
             forget_old_times(session)
-        collection.collect(self._engine, self._store, self._settings.stray_object_age_seconds)
-        if time.monotonic() - self._listed_at >= self._settings.list_bucket_interval_seconds:
-            self._listed_at = time.monotonic()
-            self.remove_strays()
+
+    def _collect_objects(self) -> None:
+        collection.collect(self._engine, self.store, self._settings.stray_object_age_seconds)
 
     def remove_strays(self) -> None:
         """List the bucket for keys that no row names."""
-        if strays := collection.remove_strays(self._engine, self._store, self._settings.stray_object_age_seconds):
+        if strays := collection.remove_strays(self._engine, self.store, self._settings.stray_object_age_seconds):
             log.warning("removed %d stray objects", strays)

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.db import leases
 from app.db.leases import Claim, LeaseLostError
-from app.domain.errors import DeletedError, ObjectLostError, PalimpsestError, StorageError
+from app.domain.errors import DeletedError, ObjectLostError, ObjectRefusedError, PalimpsestError, StorageError
 from app.domain.jobs import JobFault, JobStatus
 from app.settings import Settings
 from worker.attempt.job_context import HandBackError, ParentGoneError
@@ -23,14 +23,17 @@ class UnreadableJobError(PalimpsestError):
 
 # A service is away. That says nothing about the job, so it is tried until the service is back.
 _OUTAGES = (StorageError, OperationalError, InterfaceError)
+# What storage says of one object says something about the job.
+_OF_THE_JOB = (ObjectLostError, ObjectRefusedError)
 
 # Errors that another try may mend. A user's error, or a training that diverged, would only fail again.
 _OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
-_RETRIABLE = (ObjectLostError, UnreadableJobError, OSError, *_OUT_OF_MEMORY)
+_RETRIABLE = (ObjectLostError, ObjectRefusedError, UnreadableJobError, OSError, *_OUT_OF_MEMORY)
 
 # What the operator's log says of these names keys, addresses and folders, which are not the user's business.
 _PRIVATE: dict[type[PalimpsestError], str] = {
     ObjectLostError: "Something that this job needs is missing from object storage; the operator's log says what.",
+    ObjectRefusedError: "Object storage does not take what this job has made; the operator's log says why.",
     StorageError: "Object storage was out of reach; the operator's log has more.",
     BaseModelError: "The base model could not be loaded; the operator's log has more.",
     EncoderError: "An encoder could not be loaded; the operator's log has more.",
@@ -69,7 +72,7 @@ def record(session: Session, claim: Claim, error: Exception, settings: Settings)
         # What was deleted under a running job cancels it.
         return leases.finish(session, claim, JobStatus.CANCELED, error=None)
     fault = describe(error)
-    if isinstance(error, _OUTAGES) and not isinstance(error, ObjectLostError):
+    if isinstance(error, _OUTAGES) and not isinstance(error, _OF_THE_JOB):
         return leases.put_off(session, claim, fault, _delay_seconds(settings, claim.attempt), is_failure=False)
     failures = leases.lock(session, claim).failures + 1
     if isinstance(error, _RETRIABLE) and failures < settings.max_failures:

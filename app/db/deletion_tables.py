@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.tables import Identified, Table
+from app.db.tables import Identified, Table, listed
 from app.db.types import Json
 from app.domain.deletions import DeletedKind, DeletionReason, Removed
 
@@ -19,9 +19,12 @@ class Deletion(Identified, Table):
     """
 
     __tablename__ = "deletions"
-    __table_args__ = (Index("deletions_incomplete", "id", postgresql_where=text("completed_at IS NULL")),)
+    __table_args__ = (
+        Index("deletions_incomplete", "id", postgresql_where=text("completed_at IS NULL")),
+        listed("deletions"),
+    )
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     kind: Mapped[DeletedKind]
     reason: Mapped[DeletionReason] = mapped_column(default=DeletionReason.REQUEST)
     removed: Mapped[Removed] = mapped_column(Json(TypeAdapter[Removed](Removed)), default_factory=Removed)

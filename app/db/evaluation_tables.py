@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.tables import Identified, Table, Tombstoned
+from app.db.tables import Identified, Table, Tombstoned, listed, tombstones
 from app.db.types import Json
 from app.domain.evaluations import EvaluationFileName, EvaluationProtocol, EvaluationResult
 
@@ -20,8 +20,9 @@ class Evaluation(Identified, Tombstoned, Table):
     """
 
     __tablename__ = "evaluations"
+    __table_args__ = (listed("evaluations"), tombstones("evaluations"))
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
     version_id: Mapped[UUID] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), index=True)
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)

@@ -8,7 +8,7 @@ counts on from its fork. So a history has every number once.
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, literal, or_, select, update
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import Lineage, Version
@@ -24,7 +24,8 @@ def ancestry_of(version_id: UUID) -> Select[Version]:
 def in_history(lineage_id: UUID) -> ColumnElement[bool]:
     """Whether a version is in the lineage's history."""
     fork = select(Lineage.forked_from_version_id).where(Lineage.id == lineage_id).scalar_subquery()
-    return or_(Version.lineage_id == lineage_id, _in_line(fork))
+    own = select(Version.id).where(Version.lineage_id == lineage_id)
+    return Version.id.in_(own.union(select(_line(fork).c.id)))
 
 
 def on_head_path(lineage_id: UUID) -> ColumnElement[bool]:

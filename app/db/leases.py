@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, se
 from sqlalchemy.orm import Session, aliased
 
 from app.db.tables import Job, Lineage
-from app.db.turns import next_job
+from app.db.turns import next_job, some_waiting
 from app.domain.errors import PalimpsestError
-from app.domain.jobs import NEXT_VERSION_KINDS, PUBLISHING_KINDS, JobFault, JobKind, JobStatus, Phase
+from app.domain.jobs import NEXT_VERSION_KINDS, PUBLISHING_KINDS, QUEUES, JobFault, JobKind, JobStatus, Phase
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
@@ -96,7 +96,7 @@ def _is_first_of_its_lineage() -> ColumnElement[bool]:
 def _claimable() -> ColumnElement[bool]:
     return and_(
         Job.status == JobStatus.QUEUED,
-        or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
+        or_(Job.not_before.is_(None), Job.not_before <= func.statement_timestamp()),
         or_(Job.kind.not_in(PUBLISHING_KINDS), _is_first_of_its_lineage()),
     )
 
@@ -109,7 +109,7 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
     """
     queues = {kind.queue for kind in kinds}
     taken = [kind for kind in JobKind if kind.queue in queues]
-    job_id = next_job(session, and_(_claimable(), Job.kind.in_(taken)))
+    job_id = next_job(session, taken, _claimable())
     if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
@@ -219,7 +219,7 @@ def release_expired(session: Session, max_failures: int, fault: JobFault) -> lis
     is_over = or_(is_poison, _CANCELED)
     expired = (
         select(Job.id)
-        .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at <= func.clock_timestamp())
+        .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at <= func.statement_timestamp())
         .with_for_update(skip_locked=True)
     )
     rows = session.execute(
@@ -239,17 +239,18 @@ def release_expired(session: Session, max_failures: int, fault: JobFault) -> lis
     return [Released(*row) for row in rows]
 
 
-def kinds_to_wake(session: Session, after_seconds: float) -> dict[JobKind, int]:
-    """How many claimable jobs of each kind have waited that long since their last wake-up; marks them as woken."""
-    waiting = (
-        select(Job.id)
-        .where(_claimable(), Job.woken_at < func.clock_timestamp() - timedelta(seconds=after_seconds))
-        .with_for_update(skip_locked=True)
-    )
+def kinds_to_wake(session: Session, after_seconds: float, most: int) -> dict[JobKind, int]:
+    """How many workers of each queue to wake, `most` at most: one for each claimable job that nobody took in that time.
+
+    Only these are marked as woken: each worker that wakes up works on until nothing is left.
+    """
     counts: dict[JobKind, int] = {}
-    kinds = session.scalars(
-        update(Job).where(Job.id.in_(waiting)).values(woken_at=func.clock_timestamp()).returning(Job.kind)
-    )
-    for kind in kinds:
-        counts[kind] = counts.get(kind, 0) + 1
+    for queue in QUEUES:
+        kinds = [kind for kind in JobKind if kind.queue is queue]
+        is_late = Job.woken_at < func.statement_timestamp() - timedelta(seconds=after_seconds)
+        found = session.scalars(some_waiting(kinds, and_(_claimable(), is_late), most)).all()
+        late = select(Job.id).where(Job.id.in_(found), is_late).with_for_update(skip_locked=True)
+        woken = update(Job).where(Job.id.in_(late)).values(woken_at=func.clock_timestamp()).returning(Job.id)
+        if count := len(session.scalars(woken).all()):
+            counts[queue] = count
     return counts

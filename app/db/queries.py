@@ -86,11 +86,21 @@ def generation_images(generation_ids: Sequence[UUID]) -> Select[GenerationImage,
     )
 
 
-def queue_position() -> ColumnElement[int | None]:
-    """How many queued jobs of its kind its user has before a queued job; null once it is not queued.
+def jobs_of(user_id: UUID) -> Select[Job, int | None]:
+    """The jobs of a user, each with its place in the queue: how many of its kind its user has before it.
 
-    Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway.
+    Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway. All places
+    are counted in one reading of the user's queue.
     """
+    place = func.row_number().over(partition_by=Job.kind, order_by=Job.seq) - 1
+    queue = (
+        select(Job.id, place.label("place")).where(Job.user_id == user_id, Job.status == JobStatus.QUEUED).subquery()
+    )
+    return _visible_jobs(user_id, queue.c.place).outerjoin(queue, queue.c.id == Job.id)
+
+
+def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
+    """One job of a user, with its place in the queue; null once it is not queued."""
     earlier = aliased(Job)
     before = (
         select(func.count())
@@ -103,16 +113,13 @@ def queue_position() -> ColumnElement[int | None]:
         .correlate(Job)
         .scalar_subquery()
     )
-    return case((Job.status == JobStatus.QUEUED, before), else_=null())
+    place = case((Job.status == JobStatus.QUEUED, before), else_=null())
+    return _visible_jobs(user_id, place).where(Job.id == job_id)
 
 
-def jobs_of(user_id: UUID) -> Select[Job, int | None]:
-    """The jobs of a user, each with its place in the queue."""
-    return (
-        select(Job, queue_position())
-        .join(Lineage, Lineage.id == Job.lineage_id)
-        .where(Job.user_id == user_id, Lineage.deleted_at.is_(None))
-    )
+def _visible_jobs(user_id: UUID, place: ColumnElement[int] | ColumnElement[int | None]) -> Select[Job, int | None]:
+    query: Select[Job, int | None] = select(Job, place).join(Lineage, Lineage.id == Job.lineage_id)
+    return query.where(Job.user_id == user_id, Lineage.deleted_at.is_(None))
 
 
 def unfinished_publishing(lineage_id: UUID) -> Select[Job]:

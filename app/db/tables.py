@@ -40,7 +40,17 @@ class Identified(MappedAsDataclass, kw_only=True):
     """A row with an id and a birth time, listed newest first."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default_factory=uuid4)
-    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp(), index=True)
+    created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp())
+
+
+def listed(table: str, owner: str = "user_id") -> Index:
+    """The index of a list: what an owner has, in the order of pages."""
+    return Index(f"{table}_listed", owner, "created_at", "id")
+
+
+def tombstones(table: str) -> Index:
+    """The index of what the sweeper has to purge: in most rounds nothing."""
+    return Index(f"{table}_tombstones", "id", postgresql_where=text("deleted_at IS NOT NULL"))
 
 
 class Tombstoned(MappedAsDataclass, kw_only=True):
@@ -53,7 +63,11 @@ class User(Identified, Tombstoned, Table):
     """Somebody with keys; everything else belongs to a user."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("users_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),)
+    __table_args__ = (
+        Index("users_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        Index("users_listed", "created_at", "id"),
+        tombstones("users"),
+    )
 
     name: Mapped[str]
     is_admin: Mapped[bool] = mapped_column(default=False)
@@ -66,8 +80,9 @@ class ApiKey(Identified, Table):
     """An API key, of which only the hash is kept; keys are random, so a plain SHA-256 is enough."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (listed("api_keys"),)
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
     scope: Mapped[KeyScope]
@@ -104,9 +119,11 @@ class StoredObject(Identified, Table):
         Index("objects_uncollected", "status", "created_at", postgresql_where=text("status <> 'live'")),
         Index("objects_of_deletion", "deletion_id", postgresql_where=text("deletion_id IS NOT NULL")),
         Index("objects_unpublished", "job_id", postgresql_where=text("status = 'pending'")),
+        # Quotas add up the sizes without reading the rows.
+        Index("objects_of_user", "user_id", postgresql_include=["size_bytes"]),
     )
 
-    user_id: Mapped[UUID] = mapped_column(index=True)  # no foreign key: the row outlives its user until collected
+    user_id: Mapped[UUID]  # no foreign key: the row outlives its user until collected
     kind: Mapped[str]
     key: Mapped[str] = mapped_column(unique=True)
     sha256: Mapped[str]
@@ -124,12 +141,16 @@ class Concept(Identified, Tombstoned, Table):
     __tablename__ = "concepts"
     __table_args__ = (
         Index("concepts_name", "user_id", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+        listed("concepts"),
+        Index("concepts_tombstones", "id", postgresql_where=text("deleted_at IS NOT NULL AND purged_at IS NULL")),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str]
     kind: Mapped[ConceptKind]
     class_noun: Mapped[str | None]
+    # Its images are gone; the row stays as long as a version has learned it, and the sweeper need not look again.
+    purged_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class ConceptImage(Table):
@@ -151,8 +172,9 @@ class Lineage(Identified, Tombstoned, Table):
     """
 
     __tablename__ = "lineages"
+    __table_args__ = (listed("lineages"), tombstones("lineages"))
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str]
     base_model: Mapped[str] = mapped_column(ForeignKey("base_models.name"))
     strategy: Mapped[FollowedOptions] = mapped_column(Json(TypeAdapter[FollowedOptions](FollowedStrategy)))
@@ -213,8 +235,9 @@ class Generation(Identified, Tombstoned, Table):
     """Pictures asked for: the version, the seed and the resolved prompt are pinned at submission."""
 
     __tablename__ = "generations"
+    __table_args__ = (listed("generations"), tombstones("generations"))
 
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
     version_id: Mapped[UUID] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), index=True)
     prompt: Mapped[str]
@@ -262,12 +285,15 @@ class Job(Identified, Table):
             for name in ("concept_id", "version_id", "generation_id", "evaluation_id")
         ),
         Index("jobs_turns", "user_id", "started_at"),
-        Index("jobs_queued_of_user", "user_id", "seq", postgresql_where=text("status = 'queued'")),
+        Index("jobs_queue", "user_id", "kind", "seq", postgresql_where=text("status = 'queued'")),
+        Index("jobs_running", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index("jobs_drawn", "finished_at", postgresql_where=text("generation_id IS NOT NULL")),
+        listed("jobs"),
         Index("jobs_unfinished_of_lineage", "lineage_id", "seq", postgresql_where=_UNFINISHED),
     )
 
     seq: Mapped[int] = mapped_column(BigInteger, Identity(), init=False, unique=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     lineage_id: Mapped[UUID] = mapped_column(ForeignKey("lineages.id", ondelete="CASCADE"), index=True)
     base_model: Mapped[str]
     kind: Mapped[JobKind]

@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 
 class Json(TypeDecorator[T]):
-    """A JSONB column of one pydantic type, validated on the way in and out; a Python None is an SQL null."""
+    """A JSONB column of one pydantic type, validated on the way in and out; a Python None is an SQL null.
+
+    On the way out a field that is not known is left out: a later release may have written it, and this one runs beside.
+    """
 
     impl = JSONB(none_as_null=True)
     cache_ok = True
@@ -24,4 +27,4 @@ class Json(TypeDecorator[T]):
         return None if value is None else self.adapter.dump_python(value, mode="json")
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> T | None:  # noqa: ARG002
-        return None if value is None else self.adapter.validate_python(value)
+        return None if value is None else self.adapter.validate_python(value, extra="ignore")

@@ -15,7 +15,10 @@ class SpentTime(Table):
     """The running time of a job that went with its lineage: who deletes a lineage gets no time back for it."""
 
     __tablename__ = "spent_times"
-    __table_args__ = (Index("spent_times_of_user", "user_id", "started_at"),)
+    __table_args__ = (
+        Index("spent_times_of_user", "user_id", "started_at"),
+        Index("spent_times_started_at", "started_at"),
+    )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -40,7 +43,7 @@ def remember_time(session: Session, lineage_id: UUID) -> None:
 
 def forget_old_times(session: Session) -> None:
     """Times that count no more."""
-    session.execute(delete(SpentTime).where(~_is_recent(SpentTime.started_at)))
+    session.execute(delete(SpentTime).where(SpentTime.started_at <= func.statement_timestamp() - _WINDOW))
 
 
 def _seconds() -> ColumnElement[float]:
@@ -55,4 +58,4 @@ def _total(seconds: ColumnElement[float] | InstrumentedAttribute[float]) -> Sele
 def _is_recent(
     started_at: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
 ) -> ColumnElement[bool]:
-    return started_at > func.clock_timestamp() - _WINDOW
+    return started_at > func.statement_timestamp() - _WINDOW

@@ -132,6 +132,12 @@ class StorageError(PalimpsestError):
     slug = "storage"
 
 
+class ObjectRefusedError(StorageError):
+    """Object storage does not take this."""
+
+    slug = "object-refused"
+
+
 class ObjectLostError(StorageError):
     """A stored object is missing, or is not what was stored."""
 

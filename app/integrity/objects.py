@@ -27,7 +27,7 @@ class ObjectRows:
     @classmethod
     def read(cls, session: Session, stray_age_seconds: float) -> "ObjectRows":
         """As the transaction sees them. A dead or pending row is an orphan from that age on."""
-        born_before = func.clock_timestamp() - timedelta(seconds=stray_age_seconds)
+        born_before = func.statement_timestamp() - timedelta(seconds=stray_age_seconds)
         is_orphan = (StoredObject.status != ObjectStatus.LIVE) & (StoredObject.created_at <= born_before)
         return cls(
             rows=tuple(session.scalars(select(StoredObject))),

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Row, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import canceled, jobs_of
+from app.db.queries import canceled, job_of, jobs_of
 from app.db.tables import Job
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.jobs import JobKind, JobStatus
@@ -40,7 +40,7 @@ async def get_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJ
     Raises:
         NotFoundError: the user has no such job.
     """
-    query = jobs_of(user_id).where(Job.id == job_id).execution_options(populate_existing=True)
+    query = job_of(user_id, job_id).execution_options(populate_existing=True)
     row = (await session.execute(query)).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no job {job_id}.")

@@ -1,4 +1,4 @@
-"""What a job works on, as foreign keys
+"""What a job works on, in columns
 
 Revision: 0011, after 0010, of 2026-11-28 12:00:00.
 
@@ -13,29 +13,7 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-_TABLES = {
-    "concept_id": "concepts",
-    "version_id": "versions",
-    "generation_id": "generations",
-    "evaluation_id": "evaluations",
-}
-
-# Joined, so that what has been purged is not named.
-_FILL = (
-    """
-    UPDATE jobs SET concept_id = concepts.id FROM concepts
-    WHERE concepts.id = coalesce(params ->> 'concept_id', params ->> 'erased_concept_id')::uuid
-    """,
-    "UPDATE jobs SET version_id = versions.id FROM versions WHERE versions.id = (params ->> 'version_id')::uuid",
-    """
-    UPDATE jobs SET generation_id = generations.id, version_id = generations.version_id FROM generations
-    WHERE generations.id = (params ->> 'generation_id')::uuid
-    """,
-    """
-    UPDATE jobs SET evaluation_id = evaluations.id, version_id = evaluations.version_id FROM evaluations
-    WHERE evaluations.id = (params ->> 'evaluation_id')::uuid
-    """,
-)
+_COLUMNS = ("concept_id", "version_id", "generation_id", "evaluation_id")
 
 _FILL_NEW = """
 CREATE FUNCTION jobs_fill_references() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -61,32 +39,14 @@ EXECUTE FUNCTION jobs_fill_references()
 
 
 def upgrade() -> None:
-    for name in _TABLES:
+    for name in _COLUMNS:
         op.add_column("jobs", sa.Column(name, sa.Uuid(), nullable=True))
     op.execute(_FILL_NEW)
     op.execute(_TRIGGER)
-    for statement in _FILL:
-        op.execute(statement)
-    for name, table in _TABLES.items():
-        # An evaluation names its job as well: the key is checked at the commit.
-        is_late = name == "evaluation_id"
-        op.create_foreign_key(
-            f"jobs_{name}_fkey",
-            "jobs",
-            table,
-            [name],
-            ["id"],
-            ondelete="SET NULL",
-            deferrable=is_late,
-            initially="DEFERRED" if is_late else None,
-        )
-        op.create_index(f"jobs_{name}", "jobs", [name], postgresql_where=sa.text(f"{name} IS NOT NULL"))
-    op.drop_index("jobs_generation", table_name="jobs")
 
 
 def downgrade() -> None:
-    op.create_index("jobs_generation", "jobs", [sa.text("((params ->> 'generation_id')::uuid)")])
     op.execute("DROP TRIGGER jobs_fill_references ON jobs")
     op.execute("DROP FUNCTION jobs_fill_references()")
-    for name in _TABLES:
+    for name in _COLUMNS:
         op.drop_column("jobs", name)

@@ -45,7 +45,7 @@ REMOVED: dict[str, tuple[dict[str, int], dict[str, int]]] = {
 """Rows and objects that go, of what `own_everything` makes."""
 
 
-class Crash(Exception):  # noqa: N818 - it stands for a process that is no more
+class Crash(BaseException):
     """The sweeper is killed here."""
 
 
@@ -71,13 +71,14 @@ class FragileStore(ObjectStore):
         super().__init__(server.settings)
         self._fuse = fuse
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str]) -> frozenset[str]:
         every = list(keys)
         self._fuse.burn()
-        super().delete(every[: len(every) // 2])
+        kept = super().delete(every[: len(every) // 2])
         self._fuse.burn()
-        super().delete(every[len(every) // 2 :])
+        kept |= super().delete(every[len(every) // 2 :])
         self._fuse.burn()
+        return kept
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.db.session import transaction
 from app.db.tables import Concept, Version
 from app.domain.concepts import ConceptKind
-from sweeper.purging import purge_tombstones
+from sweeper.purging import purge, tombs
 from tests.integration.api.inputs import new_lineage
 from tests.integration.api.state import Server
 from tests.integration.api.worker_side import start, teach
@@ -143,7 +143,8 @@ class Histories(RuleBasedStateMachine):
         assert self.client.delete(f"/v1/lineages/{lineage.id}").status_code == 204
         self.lineages.remove(lineage)
         with transaction(self.server.engine) as session:
-            purge_tombstones(session)
+            for tomb in tombs(session):
+                purge(session, tomb)
             assert session.query(Version).count() == len(
                 {version for other in self.lineages for version in other.shows.values()}
             )

@@ -243,9 +243,9 @@ def test_the_sweeper_wakes_for_what_a_worker_could_take(world: World) -> None:
     for name in ("dog", "vase"):
         world.train(lineage_id, name)
     with transaction(world.engine) as session:
-        assert leases.kinds_to_wake(session, after_seconds=60) == {}
-        assert leases.kinds_to_wake(session, after_seconds=0) == {JobKind.TRAIN: 1}
-        assert leases.kinds_to_wake(session, after_seconds=60) == {}
+        assert leases.kinds_to_wake(session, 60, 32) == {}
+        assert leases.kinds_to_wake(session, 0, 32) == {JobKind.TRAIN: 1}
+        assert leases.kinds_to_wake(session, 60, 32) == {}
 
 
 def test_a_worker_frozen_within_a_transaction_does_not_hold_the_job(world: World) -> None:

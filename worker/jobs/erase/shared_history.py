@@ -238,7 +238,7 @@ def _delete_concept(session: Session, concept_id: UUID) -> bool:
     deleted = session.scalar(
         update(Concept)
         .where(Concept.id == concept_id, ~is_held, ~is_asked_for)
-        .values(deleted_at=func.coalesce(Concept.deleted_at, func.clock_timestamp()))
+        .values(deleted_at=func.coalesce(Concept.deleted_at, func.clock_timestamp()), purged_at=None)
         .returning(Concept.id)
     )
     return deleted is not None
