@@ -86,21 +86,25 @@ def generation_images(generation_ids: Sequence[UUID]) -> Select[GenerationImage,
     )
 
 
-def jobs_of(user_id: UUID) -> Select[Job, int | None]:
-    """The jobs of a user, each with its place in the queue: how many of its kind its user has before it.
+def jobs_of(user_id: UUID) -> Select[Job]:
+    """The jobs of a user."""
+    own = select(Job).join(Lineage, Lineage.id == Job.lineage_id)
+    return own.where(Job.user_id == user_id, Lineage.deleted_at.is_(None))
 
-    Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway. All places
-    are counted in one reading of the user's queue.
-    """
+
+def places(user_id: UUID, job_ids: Sequence[UUID]) -> Select[UUID, int]:
+    """The places of these jobs in the queue, all counted in one reading of it; see `job_of`."""
     place = func.row_number().over(partition_by=Job.kind, order_by=Job.seq) - 1
-    queue = (
-        select(Job.id, place.label("place")).where(Job.user_id == user_id, Job.status == JobStatus.QUEUED).subquery()
-    )
-    return _visible_jobs(user_id, queue.c.place).outerjoin(queue, queue.c.id == Job.id)
+    queued = Job.user_id == user_id, Job.status == JobStatus.QUEUED
+    queue = select(Job.id, place.label("place")).where(*queued).subquery()
+    return select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids))
 
 
 def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
-    """One job of a user, with its place in the queue; null once it is not queued."""
+    """One job of a user, and how many queued jobs of its kind its user has before it; null once it is not queued.
+
+    Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway.
+    """
     earlier = aliased(Job)
     before = (
         select(func.count())
@@ -114,12 +118,7 @@ def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
         .scalar_subquery()
     )
     place = case((Job.status == JobStatus.QUEUED, before), else_=null())
-    return _visible_jobs(user_id, place).where(Job.id == job_id)
-
-
-def _visible_jobs(user_id: UUID, place: ColumnElement[int] | ColumnElement[int | None]) -> Select[Job, int | None]:
-    query: Select[Job, int | None] = select(Job, place).join(Lineage, Lineage.id == Job.lineage_id)
-    return query.where(Job.user_id == user_id, Lineage.deleted_at.is_(None))
+    return jobs_of(user_id).add_columns(place).where(Job.id == job_id)
 
 
 def unfinished_publishing(lineage_id: UUID) -> Select[Job]:

@@ -1,18 +1,23 @@
 """Jobs as their owners see them: looking, and canceling."""
 
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select
+from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.pages import Page, Window, fetch_page
-from app.db.queries import canceled, job_of, jobs_of
+from app.db.queries import canceled, job_of, jobs_of, places
 from app.db.tables import Job
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.jobs import JobKind, JobStatus
 
-PlacedJob = Row[Job, int | None]
-"""A job and its place in the queue."""
+
+class PlacedJob(NamedTuple):
+    """A job and its place in the queue."""
+
+    job: Job
+    place: int | None
 
 
 async def list_jobs(
@@ -24,14 +29,18 @@ async def list_jobs(
     lineage_id: UUID | None,
 ) -> Page[PlacedJob]:
     """The user's jobs, newest first."""
-    query: Select[Job, int | None] = jobs_of(user_id)
+    query = jobs_of(user_id)
     if kind is not None:
         query = query.where(Job.kind == kind)
     if status is not None:
         query = query.where(Job.status == status)
     if lineage_id is not None:
         query = query.where(Job.lineage_id == lineage_id)
-    return await fetch_page(session, query, Job, window)
+    page = await fetch_page(session, query, Job, window)
+    queued = [job.id for (job,) in page.items if job.status is JobStatus.QUEUED]
+    found = (await session.execute(places(user_id, queued))).all() if queued else []
+    place_of = {row.id: row.place for row in found}
+    return page.map(lambda row: PlacedJob(row[0], place_of.get(row[0].id)))
 
 
 async def get_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJob:
@@ -44,7 +53,7 @@ async def get_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJ
     row = (await session.execute(query)).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no job {job_id}.")
-    return row
+    return PlacedJob(*row)
 
 
 async def cancel_job(session: AsyncSession, user_id: UUID, job_id: UUID) -> PlacedJob:
