@@ -1,0 +1,1 @@
+"""How long the queries of every process take on tables of a million rows: `python -m benchmarks.queries`."""
