@@ -1,5 +1,6 @@
 """The web front end."""
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,9 @@ from app.api.routers import (
     users,
     versions,
 )
+from app.db.schema import check_schema
+from app.db.session import make_engine
+from app.domain.errors import NotReadyError
 from app.logs import configure_logging
 from app.services.context import open_services
 from app.settings import MIB, Settings, get_settings
@@ -105,7 +109,19 @@ def _allow_pages_of(origins: Sequence[str], app: FastAPI) -> None:
 def serve() -> FastAPI:
     """The application of a process of its own: `uvicorn --factory app.main:serve`."""
     configure_logging()
-    return create_app()
+    settings = get_settings()
+    try:
+        _check_schema(settings)
+    except NotReadyError as error:
+        sys.exit(f"palimpsest: {error.detail}")
+    return create_app(settings)
+
+
+def _check_schema(settings: Settings) -> None:
+    if settings.database_url is not None:
+        engine = make_engine(settings.database_url)
+        check_schema(engine)
+        engine.dispose()
 
 
 def _operation_id(route: APIRoute) -> str:

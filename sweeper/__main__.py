@@ -3,6 +3,7 @@
 import signal
 import sys
 
+from app.db.schema import check_schema
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
@@ -22,8 +23,12 @@ def main() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))
     engine = make_engine(settings.database_url)
+    check_schema(engine)
     Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NotReadyError as error:
+        sys.exit(f"palimpsest: {error.detail}")

@@ -1,13 +1,15 @@
 """The Celery end of the worker: connects, listens for wake-ups, and tells the runner when to stop."""
 
 import logging
+import sys
 import threading
 from functools import lru_cache
 from typing import Any
 
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.schema import check_schema
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
@@ -54,9 +56,24 @@ def _forget_erased(runner: Runner, settings: Settings) -> None:
             log.warning("not forgotten yet, to be tried again: %s", error)
 
 
+def _check_schema() -> None:
+    if (url := worker_settings().database_url) is not None:
+        engine = make_engine(url)
+        check_schema(engine)
+        engine.dispose()
+
+
 configure_logging()
 celery_app = make_celery(_broker_url())
 celery_app.conf.imports = ("worker.tasks",)
+
+
+@worker_init.connect
+def _start(**_: Any) -> None:
+    try:
+        _check_schema()
+    except NotReadyError as error:
+        sys.exit(f"palimpsest: {error.detail}")
 
 
 @worker_ready.connect

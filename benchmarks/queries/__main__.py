@@ -15,7 +15,7 @@ from pathlib import Path
 from app.db.migrate import upgrade
 from app.db.session import make_engine
 from app.settings import Settings
-from app.stack.files import home_folder
+from app.stack.private_files import home_folder
 from app.stack.services import start_services
 from app.stack.signals import StopRequest
 from app.stack.supervisor import Supervisor

@@ -83,15 +83,20 @@ FROM generate_series(0, :all_lineages - 1, 10) AS n;
 
 INSERT INTO objects (id, user_id, kind, key, sha256, size_bytes, content_type, status)
 SELECT pg_temp.id(f.name, n), pg_temp.id('user', pg_temp.owner(n)), 'evaluations', 'users/' || f.name || n, repeat('0', 64), 10000, 'image/png', 'live'
-FROM generate_series(0, :all_lineages - 1, 10) AS n, unnest(ARRAY['heatmap.png', 'sheet.png', 'memo']) AS f(name);
+FROM generate_series(0, :all_lineages - 1, 10) AS n, unnest(ARRAY['heatmap.png', 'sheet.png']) AS f(name);
 
 INSERT INTO evaluation_files (evaluation_id, name, object_id)
 SELECT pg_temp.id('evaluation', n), f.name, pg_temp.id(f.name, n)
 FROM generate_series(0, :all_lineages - 1, 10) AS n, unnest(ARRAY['heatmap.png', 'sheet.png']) AS f(name);
 
+INSERT INTO objects (id, user_id, kind, key, sha256, size_bytes, content_type, status)
+SELECT pg_temp.id('memo', n * 20 + m), pg_temp.id('user', pg_temp.owner(n)), 'evaluations',
+    'users/memo/' || n || '/' || m, repeat('0', 64), 10000, 'image/png', 'live'
+FROM generate_series(0, :all_lineages - 1, 10) AS n, generate_series(0, 19) AS m;
+
 INSERT INTO evaluation_memos (version_id, key, object_id)
-SELECT pg_temp.version(n, 9), 'picture', pg_temp.id('memo', n)
-FROM generate_series(0, :all_lineages - 1, 10) AS n;
+SELECT pg_temp.version(n, 9), 'picture ' || m, pg_temp.id('memo', n * 20 + m)
+FROM generate_series(0, :all_lineages - 1, 10) AS n, generate_series(0, 19) AS m;
 
 INSERT INTO erased_versions (lineage_id, number, token)
 SELECT pg_temp.id('lineage', n), 20, 'old'

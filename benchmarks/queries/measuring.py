@@ -12,7 +12,7 @@ LIMIT_MS = 20.0
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians over the turns: the number of statements, what all and the dearest cost the server, how long that took."""
+    """Medians over the turns: how many statements, what all and the dearest cost the server, how long that took."""
 
     HEADER: ClassVar[str] = f"{'operation':45} statements   all ms  dearest ms  waited ms  reads whole"
 

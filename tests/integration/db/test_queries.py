@@ -1,4 +1,4 @@
-"""No query of the API, of a claim or of the sweeper reads a growing table whole: `benchmarks.queries` on a small scale."""
+"""No query of the API, a claim or the sweeper reads a growing table whole: `benchmarks.queries` on a small scale."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def place(module_settings: Settings) -> Iterator[Place]:
 
 @pytest.mark.parametrize("name", [*API, *PROCESSES])
 def test_a_query_reads_no_growing_table_whole(place: Place, name: str) -> None:
-    """Judged without sequential scans: a table of this size may rightly be read whole, but an index must be there."""
+    """Judged without sequential scans: so small a table may rightly be read whole, but an index must be there."""
     engine, operation = (place.api_engine, API[name]) if name in API else (place.engine, PROCESSES[name])
 
     def forbid(_: object, cursor: object, *_rest: object) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 import app.db.migrate  # noqa: F401 - so that the metadata has every table
 from app.db.tables import Table
 from app.db.types import Json
+from app.domain.adapters import ImportOptions
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.comparison import Difference
 from app.domain.concepts import ConceptKind, TaughtConcept
@@ -81,7 +82,7 @@ EXAMPLES: dict[str, list[BaseModel]] = {
     "jobs.params": [
         TrainParams(concept_id=uuid4(), taught=TAUGHT, strategy=MergeOptions(), training=TrainingOptions()),
         GenerateParams(generation_id=uuid4()),
-        ImportParams(file_name="a", file_sha256="0", ignore_text_encoder=False, taught=TAUGHT),
+        ImportParams(file_name="a", file_sha256="0", options=ImportOptions(), taught=TAUGHT, concepts=(TAUGHT,)),
         ReproduceParams(version_id=uuid4(), concept_id=uuid4()),
         EraseParams(concept_id=uuid4(), mode=EraseMode.REFOLD),
         EvaluateParams(evaluation_id=uuid4()),
