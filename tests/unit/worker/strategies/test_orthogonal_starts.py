@@ -118,7 +118,7 @@ def test_strict_refuses_what_finds_no_room() -> None:
     strict = OrthogonalMergeOptions(strict=True)
     chain = [link(0), link(1), link(2)]
     assert start(strict, chain, rank=8).notes["energy_covered"] == pytest.approx(1)
-    message = r"beside an adapter of rank 9 .* in 1 of 2 projections \(to_k has 20 inputs, of which 12 are in use\)"
+    message = r"an adapter of rank 9 .* in 1 of 2 projections \(to_k has 20 inputs, of which 12 are in use\)"
     with pytest.raises(InvalidInputError, match=message):
         start(strict, chain, rank=9)
     previous = OrthogonalMergeOptions(basis=OrthogonalBasis.PREVIOUS, strict=True)
