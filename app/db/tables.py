@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from app.db.types import Json
 from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import ConceptKind, TaughtConcept
+from app.domain.errors import Fault
 from app.domain.evaluations import EvaluationPolicy
 from app.domain.jobs import PUBLISHING_KINDS, JobFault, JobKind, JobParams, JobResult, JobStatus, Phase
 from app.domain.keys import KeyScope
@@ -24,6 +25,7 @@ from app.domain.strategies import AnyStrategy, StrategyOptions
 from app.domain.strategies_by_kind import FollowedOptions, FollowedStrategy
 from app.domain.training import TrainingOptions
 
+_FAULTS = Json(TypeAdapter[tuple[Fault, ...]](tuple[Fault, ...]))
 _TRAINING = Json(TypeAdapter[TrainingOptions](TrainingOptions))
 
 
@@ -151,6 +153,7 @@ class Concept(Identified, Tombstoned, Table):
     class_noun: Mapped[str | None]
     # Its images are gone; the row stays as long as a version has learned it, and the sweeper need not look again.
     purged_at: Mapped[datetime | None] = mapped_column(default=None)
+    warnings: Mapped[tuple[Fault, ...]] = mapped_column(_FAULTS, default_factory=tuple)
 
 
 class ConceptImage(Table):
@@ -247,6 +250,7 @@ class Generation(Identified, Tombstoned, Table):
     seed: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
     guidance_scale: Mapped[float]
+    warnings: Mapped[tuple[Fault, ...]] = mapped_column(_FAULTS, default_factory=tuple)
 
 
 class GenerationImage(Table):

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from anyio import to_thread
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.erasures import teaches
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import concept_images, concepts_of
-from app.db.tables import Concept, ConceptImage, StoredObject
+from app.db.tables import BaseModelRow, Concept, ConceptImage, StoredObject
 from app.db.tombstones import tombstoned
 from app.domain.concepts import ConceptKind
 from app.domain.deletions import DeletedKind
-from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundError
+from app.domain.errors import ConflictError, Fault, InvalidImageError, InvalidInputError, NotFoundError
 from app.domain.quotas import Quota
 from app.services.context import Work
 from app.services.deletions import note_deletion
+from app.services.image_lessons import insist_on_lessons, warnings_of
 from app.services.images import ImageLimits, Picture, Upload, read_picture
 from app.services.jobs import request_cancel
 from app.services.objects import make_live, stored
@@ -55,14 +57,41 @@ async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Se
     _check_class_noun(new)
     await _insist_on_free_name(work.session, user_id, new.name)
     await check_room(work, user_id, {Quota.IMAGES: len(uploads)})
-    pictures = [await _read(work, upload) for upload in uploads]
+    pictures = await _read_all(work, uploads)
+    insist_on_lessons(pictures)
     new_bytes = sum(len(picture.png) for picture in pictures)
     await check_room(work, user_id, {Quota.STORED_BYTES: new_bytes})
     rows = [describe_object(user_id, "images", picture.png, "image/png") for picture in pictures]
     async with stored(work.services, rows, [picture.png for picture in pictures]):
         # Again, and exactly: another upload of this user may have been faster. Only now, as it locks out their others.
         await insist_on_room(work, user_id, {Quota.IMAGES: len(pictures)})
-        return await _insert(work.session, user_id, new, rows, pictures)
+        warnings = warnings_of(pictures, await _sides(work.session))
+        return await _insert(work.session, user_id, new, rows, pictures, warnings)
+
+
+async def _sides(session: AsyncSession) -> dict[str, int]:
+    """The pixels that each base model is taught at."""
+    rows = await session.scalars(select(BaseModelRow).order_by(BaseModelRow.name))
+    return {row.name: row.manifest.resolution for row in rows}
+
+
+async def _read_all(work: Work, uploads: Sequence[Upload]) -> list[Picture]:
+    """Every picture; of several bad ones all are named.
+
+    Raises:
+        InvalidImageError: there is a bad one.
+    """
+    pictures: list[Picture] = []
+    refusals: list[InvalidImageError] = []
+    for upload in uploads:
+        try:
+            pictures.append(await _read(work, upload))
+        except InvalidImageError as refusal:
+            refusals.append(refusal)
+    if not refusals:
+        return pictures
+    more = f" {len(refusals)} of {len(uploads)} images are not acceptable." if len(refusals) > 1 else ""
+    raise InvalidImageError(refusals[0].detail + more, tuple(fault for refusal in refusals for fault in refusal.faults))
 
 
 async def _read(work: Work, upload: Upload) -> Picture:
@@ -89,9 +118,14 @@ def _taken(name: str) -> ConflictError:
 
 
 async def _insert(
-    session: AsyncSession, user_id: UUID, new: NewConcept, rows: Sequence[StoredObject], pictures: Sequence[Picture]
+    session: AsyncSession,
+    user_id: UUID,
+    new: NewConcept,
+    rows: Sequence[StoredObject],
+    pictures: Sequence[Picture],
+    warnings: tuple[Fault, ...],
 ) -> ConceptDetails:
-    concept = Concept(user_id=user_id, name=new.name, kind=new.kind, class_noun=new.class_noun)
+    concept = Concept(user_id=user_id, name=new.name, kind=new.kind, class_noun=new.class_noun, warnings=warnings)
     session.add(concept)
     try:
         await session.flush()

@@ -19,6 +19,7 @@ from app.domain.deletions import DeletedKind
 from app.domain.effects import NO_GUIDANCE, faults_of_drawing, insist_on_effect
 from app.domain.errors import Fault, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult
+from app.domain.prompt_notes import notes_on
 from app.domain.seeds import MAX_SEED
 from app.services.context import Work
 from app.services.deletions import note_deletion
@@ -80,6 +81,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         seed=secrets.randbelow(MAX_SEED + 1 - new.num_images) if new.seed is None else new.seed,
         steps=base.manifest.default_steps if new.steps is None else new.steps,
         guidance_scale=scale,
+        warnings=notes_on("prompt", new.prompt) + notes_on("negative_prompt", new.negative_prompt),
     )
     session.add(generation)
     await session.flush()

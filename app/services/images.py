@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pi_heif import open_heif, register_heif_opener
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -27,6 +27,7 @@ _ALBUMS = ("MPO", "HEIF")
 _MAX_DECODING_BYTES = 160 * 1024 * 1024
 _STRIP_PIXELS = 1_000_000
 _LEAST_SIDE_PIXELS = 8
+_THUMBNAIL = (16, 16)
 # Noise, which anybody may upload, takes a second at the default level, and a quarter of one at this.
 _COMPRESS_LEVEL = 2
 _DAMAGED = "the picture in it is damaged"
@@ -45,11 +46,16 @@ class Upload:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it is stored."""
+    """A picture as it is stored.
+
+    `thumbnail` has 16 x 16 RGB pixels; `deviation` is the largest standard deviation of a channel, of 255.
+    """
 
     png: bytes
     width: int
     height: int
+    thumbnail: bytes
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ def read_picture(upload: Upload, limits: ImageLimits) -> Picture:
         # Damaged files make the decoders raise nearly anything.
         except Exception as error:
             raise _refusal(upload, _DAMAGED) from error
-    return Picture(_encode(small), small.width, small.height)
+    thumbnail = small.resize(_THUMBNAIL, Image.Resampling.BOX).tobytes()
+    return Picture(_encode(small), small.width, small.height, thumbnail, max(ImageStat.Stat(small).stddev))
 
 
 def _open(upload: Upload, limits: ImageLimits) -> ImageFile:

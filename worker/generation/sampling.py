@@ -1,6 +1,8 @@
 """Pictures from a version: the base with its accumulated update, by seed."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -25,18 +27,22 @@ class GenerationHooks(Protocol):
         """`step` of the denoising steps of all pictures are done."""
 
 
-def generate(base: Base, update: Update, request: GenerationRequest, hooks: GenerationHooks) -> list[Image.Image]:
-    """The pictures of the version whose accumulated update is `update`; the base is untouched afterwards.
+def generate(
+    base: Base, update: Update, request: GenerationRequest, hooks: GenerationHooks, first: int = 0
+) -> Generator[Image.Image, None, None]:
+    """The pictures from number `first` on, each as soon as it is drawn, of the version that `update` makes.
 
-    One picture at a time: in a batch the last bits of each would depend on how many the batch has.
+    The base computes with the update until this is exhausted or closed, and is then as it was. One picture at a time:
+    in a batch the last bits of each would depend on how many the batch has.
+
+    Raises:
+        NotFiniteError: a picture is not finite.
     """
-    images: list[Image.Image] = []
-
-    def on_step(step: int, steps: int) -> None:
-        hooks.step(len(images) * steps + step, request.num_images * steps)
-
     with applied(base.denoiser, update):
-        for n in range(request.num_images):
+        for n in range(first, request.num_images):
             generator = torch.Generator().manual_seed(request.seed + n)
-            images.append(base.sample(request, generator, on_step))
-    return images
+            yield base.sample(request, generator, partial(_tell, hooks, n, request.num_images))
+
+
+def _tell(hooks: GenerationHooks, n: int, num_images: int, step: int, steps: int) -> None:
+    hooks.step(n * steps + step, num_images * steps)

@@ -40,7 +40,7 @@ async def list_generations(caller: Caller, work: Transaction, window: PageWindow
 
 @router.get("/{generation_id}", responses=READ_ONE)
 async def get_generation(generation_id: UUID, caller: Caller, work: Transaction) -> GenerationBody:
-    """Show a generation; `images` fills when its job has succeeded."""
+    """Show a generation; `images` fills as its job draws."""
     return GenerationBody.of(await generations.get_generation(work.session, caller.id, generation_id))
 
 

@@ -9,6 +9,7 @@ from app.api.schemas.base import PageBody, example, page_example
 from app.api.schemas.examples import CONCEPT_ID, EARLIER, SHA256
 from app.domain.base import Value
 from app.domain.concepts import ClassNoun, ConceptKind, ConceptName
+from app.domain.errors import Fault
 from app.services.concepts import ConceptDetails
 
 
@@ -50,6 +51,7 @@ class ConceptBody(Value):
                     "sha256": SHA256,
                 }
             ],
+            "warnings": [],
             "created_at": EARLIER,
         }
     )
@@ -59,6 +61,7 @@ class ConceptBody(Value):
     kind: ConceptKind
     class_noun: str | None
     images: list[ConceptImageBody]
+    warnings: list[Fault] = Field(description="Pictures that teach little: of one colour, alike, too small, too long.")
     created_at: datetime
 
     @classmethod
@@ -82,6 +85,7 @@ class ConceptBody(Value):
             kind=concept.kind,
             class_noun=concept.class_noun,
             images=images,
+            warnings=list(concept.warnings),
             created_at=concept.created_at,
         )
 

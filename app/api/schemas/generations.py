@@ -10,6 +10,7 @@ from app.api.schemas.base import PageBody, Prompt, example, page_example
 from app.api.schemas.examples import GENERATION_ID, JOB_ID, LINEAGE_ID, SHA256, THEN
 from app.domain.base import Value
 from app.domain.effects import NO_GUIDANCE
+from app.domain.errors import Fault
 from app.domain.jobs import JobStatus
 from app.domain.seeds import MAX_SEED
 from app.services.generations import GenerationDetails, NewGeneration
@@ -64,7 +65,7 @@ class GeneratedImageBody(Value):
 
 
 class GenerationBody(Value):
-    """A generation: what was asked for, pinned; and the pictures once its job has succeeded."""
+    """A generation: what was asked for, pinned; and the pictures as they are drawn."""
 
     model_config = example(
         {
@@ -88,6 +89,7 @@ class GenerationBody(Value):
                     "sha256": SHA256,
                 }
             ],
+            "warnings": [],
             "created_at": THEN,
         }
     )
@@ -104,7 +106,8 @@ class GenerationBody(Value):
     guidance_scale: float
     status: JobStatus = Field(description="That of its job.")
     job_id: UUID
-    images: list[GeneratedImageBody]
+    images: list[GeneratedImageBody] = Field(description="Those that are drawn; a canceled job keeps what it has.")
+    warnings: list[Fault] = Field(description="What of the prompts does not mean what it may seem to, or was cut off.")
     created_at: datetime
 
     @classmethod
@@ -134,6 +137,7 @@ class GenerationBody(Value):
             status=details.job.status,
             job_id=details.job.id,
             images=images,
+            warnings=list(row.warnings),
             created_at=row.created_at,
         )
 

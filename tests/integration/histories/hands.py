@@ -1,7 +1,7 @@
 """Workers whose moves a test decides: real runners on real services, which wait where tensors would be computed."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from queue import SimpleQueue
@@ -140,7 +140,7 @@ class _NoBases:
         pass
 
     def get(self, _: str) -> tuple[Base, BaseModelManifest]:
-        return cast(Base, SimpleNamespace(fingerprint="none", device=torch.device("cpu"))), BASE
+        return cast(Base, SimpleNamespace(fingerprint="none", device=torch.device("cpu"), unheard=lambda _: "")), BASE
 
 
 def _train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | None) -> Trained:
@@ -156,10 +156,13 @@ def _train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | No
     return Trained(Adapter(1.0, {"to_q": factors}), 0.5, {}, {})
 
 
-def _draw(base: Base, update: object, request: GenerationRequest, hooks: GenerationHooks) -> list[Image.Image]:
+def _draw(
+    base: Base, update: object, request: GenerationRequest, hooks: GenerationHooks, first: int
+) -> Generator[Image.Image, None, None]:
     while _hand().wait(At.DRAWING) is not Order.FINISH:
         hooks.step(1, request.num_images * request.steps)
-    return [Image.new("RGB", (4, 4))] * request.num_images
+    for _ in range(first, request.num_images):
+        yield Image.new("RGB", (4, 4))
 
 
 def _lock(session: Session, lineage_id: UUID, params: EraseParams) -> SharedHistory | None:

@@ -37,7 +37,7 @@ class Listener:
 
 
 def draw(request: GenerationRequest = REQUEST, update: Update | None = None) -> list[bytes]:
-    images = generate(tiny_base(), update or {}, request, Listener())
+    images = list(generate(tiny_base(), update or {}, request, Listener()))
     assert all(image.size == (request.resolution, request.resolution) for image in images)
     return [image.tobytes() for image in images]
 
@@ -92,7 +92,7 @@ def test_a_version_draws_otherwise_than_the_base_and_leaves_it_as_it_was() -> No
 
 def test_progress_counts_the_steps_of_all_pictures() -> None:
     hooks = Listener()
-    generate(tiny_base(), {}, REQUEST, hooks)
+    list(generate(tiny_base(), {}, REQUEST, hooks))
     assert hooks.steps == [(step, 6) for step in range(1, 7)]
 
 
@@ -101,7 +101,7 @@ def test_a_hook_may_stop_it_and_the_base_is_as_it_was() -> None:
     first = draw()
     before = {name: id(parameter) for name, parameter in base.denoiser.named_parameters()}
     with pytest.raises(InterruptedError):
-        generate(base, an_update(), REQUEST, hooks)
+        list(generate(base, an_update(), REQUEST, hooks))
     assert hooks.steps[-1] == (3, 6)
     assert {name: id(parameter) for name, parameter in base.denoiser.named_parameters()} == before
     assert draw() == first
@@ -122,11 +122,25 @@ def test_pixels_that_are_not_finite_are_no_picture() -> None:
     with torch.no_grad():
         base.pipeline.vae.decoder.conv_out.bias.fill_(torch.inf)
     with pytest.raises(NotFiniteError, match="pixels are not finite"):
-        generate(base, {}, REQUEST, Listener())
+        list(generate(base, {}, REQUEST, Listener()))
+
+
+def test_drawing_goes_on_from_any_picture_and_each_is_there_before_the_next() -> None:
+    base, hooks = tiny_base(), Listener(stop_after=6)
+    before = {name: id(parameter) for name, parameter in base.denoiser.named_parameters()}
+    drawing = generate(base, an_update(), REQUEST, hooks)
+    first, second = next(drawing).tobytes(), next(drawing).tobytes()
+    with pytest.raises(InterruptedError):
+        next(drawing)
+    assert {name: id(parameter) for name, parameter in base.denoiser.named_parameters()} == before
+    hooks = Listener()
+    (third,) = generate(base, an_update(), REQUEST, hooks, first=2)
+    assert [first, second, third.tobytes()] == draw(update=an_update())
+    assert hooks.steps == [(5, 6), (6, 6)]
 
 
 def test_pictures_are_rgb() -> None:
-    image = generate(tiny_base(), {}, replace(REQUEST, num_images=1), Listener())[0]
+    image = next(generate(tiny_base(), {}, replace(REQUEST, num_images=1), Listener()))
     assert isinstance(image, Image.Image)
     assert image.mode == "RGB"
     assert np.asarray(image).std() > 1
@@ -135,8 +149,8 @@ def test_pictures_are_rgb() -> None:
 def test_a_base_in_half_precision_draws_the_same_noise(tmp_path: Path) -> None:
     write_tiny_sd(tmp_path)
     base = load_base(Family.SD, str(tmp_path), torch.device("cpu"), torch.bfloat16)
-    half = generate(base, an_update(), REQUEST, Listener())
-    full = generate(tiny_base(), an_update(), REQUEST, Listener())
+    half = list(generate(base, an_update(), REQUEST, Listener()))
+    full = list(generate(tiny_base(), an_update(), REQUEST, Listener()))
     for one, other in zip(half, full, strict=True):
         difference = np.asarray(one).astype(float) - np.asarray(other)
         assert abs(difference).mean() < 0.1 * np.asarray(other).std()
