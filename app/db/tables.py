@@ -250,6 +250,7 @@ class Generation(Identified, Tombstoned, Table):
     seed: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
     guidance_scale: Mapped[float]
+    exact: Mapped[bool] = mapped_column(default=False)
     warnings: Mapped[tuple[Fault, ...]] = mapped_column(_FAULTS, default_factory=tuple)
 
 

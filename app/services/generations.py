@@ -41,6 +41,7 @@ class NewGeneration:
     seed: int | None
     steps: int | None
     guidance_scale: float | None
+    exact: bool
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         seed=secrets.randbelow(MAX_SEED + 1 - new.num_images) if new.seed is None else new.seed,
         steps=base.manifest.default_steps if new.steps is None else new.steps,
         guidance_scale=scale,
+        exact=new.exact,
         warnings=notes_on("prompt", new.prompt) + notes_on("negative_prompt", new.negative_prompt),
     )
     session.add(generation)

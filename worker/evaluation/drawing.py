@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import torch
 from PIL import Image
 
 from worker.adapters.accumulated import applied
 from worker.evaluation.evaluation_task import EvaluationHooks, Subject
 from worker.evaluation.protocol import Shot
+from worker.generation.batches import draw
 from worker.generation.png import to_png
 from worker.models.base import Base
 
@@ -26,26 +26,37 @@ class Studio:
 
     def pictures(self, subject: Subject, shots: Sequence[Shot]) -> list[Image.Image]:
         """The pictures that the subject draws, in the order of the shots; the base is untouched afterwards."""
-        found = {shot: image for shot in shots if (image := self._find(subject, shot)) is not None}
-        missing = [shot for shot in shots if shot not in found]
-        for prompt, wanted in groupby(missing, key=lambda shot: shot.sampling.prompt):
-            with applied(self.base.denoiser, subject.update(prompt)):
-                found |= {shot: self._draw(subject, shot) for shot in wanted}
+        found: dict[Shot, Image.Image] = {}
+        for sampling, group in groupby(shots, key=lambda shot: shot.sampling):
+            of_prompt = list(group)
+            known = [self._find(subject, shot) for shot in of_prompt]
+            if None in known:
+                with applied(self.base.denoiser, subject.update(sampling.prompt)):
+                    found |= self._draw(subject, of_prompt)
+            else:
+                self.reused += len(known)
+                self.hooks.skip(len(known) * sampling.steps)
+                found |= {shot: image for shot, image in zip(of_prompt, known, strict=True) if image is not None}
         return [found[shot] for shot in shots]
 
     def _find(self, subject: Subject, shot: Shot) -> Image.Image | None:
         data = subject.store.get(shot.key(subject.key))
-        if data is None:
-            return None
-        self.reused += 1
-        self.hooks.skip(shot.sampling.steps)
-        return Image.open(io.BytesIO(data))
+        return None if data is None else Image.open(io.BytesIO(data))
 
-    def _draw(self, subject: Subject, shot: Shot) -> Image.Image:
-        """One at a time: in a batch the last bits of each would depend on how many the batch has."""
-        generator = torch.Generator().manual_seed(shot.seed)
-        image = self.base.sample(shot.sampling, generator, lambda *_: self.hooks.step())
-        about = {"prompt": shot.sampling.prompt, "seed": str(shot.seed)}
-        subject.store.put(shot.key(subject.key), to_png(image, about), "image/png")
-        self.drawn += 1
-        return image
+    def _draw(self, subject: Subject, shots: Sequence[Shot]) -> dict[Shot, Image.Image]:
+        """All pictures of one prompt, also those that are there: last bits depend on how many a batch has.
+
+        So an evaluation that was interrupted ends with the same pictures.
+        """
+        images = {}
+        drawn = draw(self.base, shots[0].sampling, [shot.seed for shot in shots], self._on_step)
+        for shot, picture in zip(shots, drawn, strict=True):
+            about = {"prompt": shot.sampling.prompt, "seed": str(shot.seed)}
+            subject.store.put(shot.key(subject.key), to_png(picture.image, about), "image/png")
+            images[shot] = picture.image
+            self.drawn += 1
+        return images
+
+    def _on_step(self, pictures: int) -> None:
+        for _ in range(pictures):
+            self.hooks.step()

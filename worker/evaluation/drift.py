@@ -82,7 +82,7 @@ class DriftMeter:
             guidance_scale=_NO_GUIDANCE,
             resolution=self.resolution,
         )
-        return self.base.sample_latents(sampling, generator, lambda *_: self.hooks.work())
+        return self.base.sample_latents(sampling, [generator], lambda *_: self.hooks.work())
 
     @cached_property
     def _base_predictions(self) -> FloatArray:

@@ -2,22 +2,23 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
-import torch
-from PIL import Image
-
 from worker.adapters.accumulated import Update, applied
+from worker.generation.batches import Drawn, draw
 from worker.models.base import Base, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest(Sampling):
-    """`num_images` pictures of one prompt; picture n is seeded with `seed + n`."""
+    """`num_images` pictures of one prompt; picture n is seeded with `seed + n`.
+
+    `exact` draws each alone: the same bits on the same kind of machine, whatever else is asked for.
+    """
 
     num_images: int
     seed: int
+    exact: bool = False
 
 
 class GenerationHooks(Protocol):
@@ -29,20 +30,21 @@ class GenerationHooks(Protocol):
 
 def generate(
     base: Base, update: Update, request: GenerationRequest, hooks: GenerationHooks, first: int = 0
-) -> Generator[Image.Image, None, None]:
+) -> Generator[Drawn, None, None]:
     """The pictures from number `first` on, each as soon as it is drawn, of the version that `update` makes.
 
-    The base computes with the update until this is exhausted or closed, and is then as it was. One picture at a time:
-    in a batch the last bits of each would depend on how many the batch has.
+    The base computes with the update until this is exhausted or closed, and is then as it was.
 
     Raises:
         NotFiniteError: a picture is not finite.
     """
+    done, total = first * request.steps, request.num_images * request.steps
+
+    def on_step(pictures: int) -> None:
+        nonlocal done
+        done = min(done + pictures, total)
+        hooks.step(done, total)
+
+    seeds = range(request.seed + first, request.seed + request.num_images)
     with applied(base.denoiser, update):
-        for n in range(first, request.num_images):
-            generator = torch.Generator().manual_seed(request.seed + n)
-            yield base.sample(request, generator, partial(_tell, hooks, n, request.num_images))
-
-
-def _tell(hooks: GenerationHooks, n: int, num_images: int, step: int, steps: int) -> None:
-    hooks.step(n * steps + step, num_images * steps)
+        yield from draw(base, request, seeds, on_step, alone=request.exact)

@@ -54,13 +54,14 @@ def run(context: JobContext, params: GenerateParams) -> None:
         steps=generation.steps,
         guidance_scale=generation.guidance_scale,
         resolution=manifest.resolution,
+        exact=generation.exact,
     )
     context.lease.enter(Phase.GENERATING)
     context.hand_back_at_shutdown()
-    with closing(generate(base, update, request, GenerateHooks(context), task.drawn)) as images:
-        for position, image in enumerate(images, start=task.drawn):
-            provenance = _provenance(task, manifest.name, base.fingerprint, position)
-            row = context.objects.put("pictures", to_png(image, provenance), "image/png")
+    with closing(generate(base, update, request, GenerateHooks(context), task.drawn)) as pictures:
+        for position, picture in enumerate(pictures, start=task.drawn):
+            provenance = _provenance(task, manifest.name, base.fingerprint, position, picture.at_once)
+            row = context.objects.put("pictures", to_png(picture.image, provenance), "image/png")
             with transaction(context.engine) as session:
                 _publish(session, context, generation, row, position)
             context.lease.check()
@@ -114,7 +115,7 @@ def _insist_on_heard_concepts(context: JobContext, base: Base, task: _Task) -> N
         row.warnings = tuple(dict.fromkeys((*row.warnings, *notes)))
 
 
-def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: int) -> dict[str, str]:
+def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: int, at_once: int) -> dict[str, str]:
     """What the PNG says of itself: enough to draw it again."""
     generation = task.generation
     return {
@@ -130,6 +131,7 @@ def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: i
         "seed": str(generation.seed + position),
         "steps": str(generation.steps),
         "guidance_scale": json.dumps(generation.guidance_scale),
+        "pictures_at_once": str(at_once),
     }
 
 

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from worker.models.micro_batches import MicroBatches
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -136,15 +138,23 @@ class Base(Protocol):
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         """The denoiser's raw output (model_pred), of the shape of `noisy`."""
 
-    def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
-        """One picture; every random number comes from the CPU `generator`.
+    @property
+    def pictures_at_once(self) -> dict[int, MicroBatches]:
+        """How many pictures of a resolution fit into memory, as found by trying."""
+
+    def sample(
+        self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback
+    ) -> list[Image.Image]:
+        """One picture for each CPU generator, which its random numbers come from; all drawn as one batch.
 
         Raises:
             NotFiniteError: a latent or a pixel is not finite.
         """
 
-    def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
-        """The latents (1 x C x h x w, in the denoiser's scaled units) of the picture that `sample` draws.
+    def sample_latents(
+        self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback
+    ) -> Tensor:
+        """The latents (N x C x h x w, in the denoiser's scaled units) of the pictures that `sample` draws.
 
         Raises:
             NotFiniteError: one of them is not finite.

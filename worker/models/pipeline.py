@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from app.domain.errors import NotFiniteError
 from worker.models import prompts
 from worker.models.base import Conditioning, Framing, LatentDistribution, Sampling, StepCallback, TextInputs
+from worker.models.micro_batches import MicroBatches
 
 
 class PipelineBase:
@@ -26,6 +27,7 @@ class PipelineBase:
         # Asked once: adapters in training put parameters of another precision into the denoiser.
         weights = next(denoiser.parameters())
         self.device, self.dtype = weights.device, weights.dtype
+        self.pictures_at_once: dict[int, MicroBatches] = {}
 
     @property
     def weight_bytes(self) -> int:
@@ -49,19 +51,24 @@ class PipelineBase:
         return LatentDistribution((gaussian.mean - shift) * scaling, gaussian.std * scaling)
 
     @torch.no_grad()
-    def sample(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Image.Image:
-        return self._decode(self.sample_latents(sampling, generator, on_step))
+    def sample(
+        self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback
+    ) -> list[Image.Image]:
+        return self._decode(self.sample_latents(sampling, generators, on_step))
 
     @torch.no_grad()
-    def sample_latents(self, sampling: Sampling, generator: torch.Generator, on_step: StepCallback) -> Tensor:
+    def sample_latents(
+        self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback
+    ) -> Tensor:
         latents: Tensor = self.pipeline(
             **self._prompts(sampling),
+            num_images_per_prompt=len(generators),
             height=sampling.resolution,
             width=sampling.resolution,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance_scale,
-            latents=self._initial_noise(sampling.resolution, generator),
-            generator=generator,
+            latents=torch.cat([self._initial_noise(sampling.resolution, one) for one in generators]),
+            generator=list(generators),
             output_type="latent",
             callback_on_step_end=_reporting(on_step),
         ).images
@@ -82,14 +89,14 @@ class PipelineBase:
         noise = torch.randn((1, self.pipeline.vae.config.latent_channels, side, side), generator=generator)
         return noise.to(self.device, self.dtype)
 
-    def _decode(self, latents: Tensor) -> Image.Image:
+    def _decode(self, latents: Tensor) -> list[Image.Image]:
         vae = self.pipeline.vae
         latents = latents.to(vae.dtype) / vae.config.scaling_factor + _shift(vae)
         pixels = vae.decode(latents, return_dict=False)[0]
         # The pipeline's own conversion makes black of what is not a number.
         _insist_on_finite(pixels, "pixels")
-        image: Image.Image = self.pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
-        return image
+        images: list[Image.Image] = self.pipeline.image_processor.postprocess(pixels, output_type="pil")
+        return images
 
 
 def _insist_on_finite(drawn: Tensor, what: str) -> None:

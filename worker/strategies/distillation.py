@@ -35,7 +35,7 @@ def draw_replay(context: TaskContext, prompts: tuple[str, ...], steps: int, gene
                 guidance_scale=_NO_GUIDANCE,
                 resolution=context.training.resolution,
             ),
-            generator,
+            [generator],
             lambda *_: context.tick(),
         )
         for prompt in prompts

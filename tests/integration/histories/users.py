@@ -174,7 +174,7 @@ class Users:
     def generate(self, draw: random.Random) -> None:
         """Pictures of a version."""
         picked = self.pick(draw)
-        new = NewGeneration(picked.lineage.id, picked.number, "a cat", None, 1, 1, 2, 1.0)
+        new = NewGeneration(picked.lineage.id, picked.number, "a cat", None, 1, 1, 2, 1.0, exact=False)
         placed = self.expect(
             self._refused(picked, InvalidInputError), lambda work: submit_generation(work, picked.user.id, new)
         )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import func, update
 
@@ -69,6 +70,17 @@ def test_a_drawing_that_is_tried_again_goes_on_behind_what_is_there(
     pictures = world.pictures(job_id)
     assert pictures[0].tobytes() == first[0].tobytes()
     assert [json.loads(str(picture.info["palimpsest"]))["seed"] for picture in pictures] == ["11", "12"]
+
+
+def test_pictures_share_a_batch_unless_they_are_to_be_exact(world: World) -> None:
+    lineage_id = world.lineage()
+    together, alone = (world.generate(lineage_id, 0, exact=exact) for exact in (False, True))
+    world.runner().run_until_idle(KINDS)
+    for job_id, at_once in ((together, "2"), (alone, "1")):
+        told = [json.loads(str(picture.info["palimpsest"])) for picture in world.pictures(job_id)]
+        assert [one["pictures_at_once"] for one in told] == [at_once] * 2
+    for one, other in zip(world.pictures(together), world.pictures(alone), strict=True):
+        assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1
 
 
 def strengthen(world: World, version: Version, scale: float) -> None:

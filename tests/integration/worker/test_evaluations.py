@@ -19,6 +19,7 @@ from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.test_leases import expire, sweeper
 from tests.integration.worker.world import World
 from worker.evaluation.drawing import Studio
+from worker.evaluation.protocol import Shot
 
 KINDS = tuple(JobKind)
 PICTURES = 2  # a cell
@@ -105,16 +106,17 @@ def test_a_line_of_two_versions_and_one_more_costs_one_row(world: World) -> None
 
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    def arrange(pictures: int, act: Callable[[], None]) -> None:
+    def arrange(prompts: int, act: Callable[[], None]) -> None:
+        """Act when the pictures of so many prompts are drawn, each prompt's as one batch."""
         draw = Studio._draw
         drawn = []
 
-        def drawing(*args: Any) -> Image.Image:
-            picture = draw(*args)
-            drawn.append(picture)
-            if len(drawn) == pictures:
+        def drawing(*args: Any) -> dict[Shot, Image.Image]:
+            pictures = draw(*args)
+            drawn.append(pictures)
+            if len(drawn) == prompts:
                 act()
-            return picture
+            return pictures
 
         monkeypatch.setattr(Studio, "_draw", drawing)
 
@@ -126,15 +128,15 @@ def test_a_worker_that_is_told_to_stop_leaves_what_it_has_drawn_to_the_next(
 ) -> None:
     lineage_id = taught(world, "dog")
     job_id = world.evaluate(lineage_id, 1)
-    stop_after(3, world.shutdown.set)
+    stop_after(1, world.shutdown.set)
     world.runner().run_one(KINDS)
     assert world.job(job_id).status is JobStatus.QUEUED
-    assert count(world, EvaluationMemo) == [3]
+    assert count(world, EvaluationMemo) == [2]
     world.shutdown.clear()
     world.runner().run_one(KINDS)
     result = world.evaluation(evaluation_id(world, job_id)).result
     assert result is not None
-    assert (result.pictures_drawn, result.pictures_reused) == (1, 3)
+    assert (result.pictures_drawn, result.pictures_reused) == (2, 2)
 
 
 def test_a_worker_that_was_frozen_past_its_lease_writes_nothing_more(
@@ -147,7 +149,7 @@ def test_a_worker_that_was_frozen_past_its_lease_writes_nothing_more(
         expire(world, job_id)
         sweeper(world).requeue_expired()
 
-    stop_after(2, freeze)
+    stop_after(1, freeze)
     world.runner(heartbeat_seconds=3600).run_one(KINDS)
     assert count(world, EvaluationMemo, EvaluationFile) == [2, 0]
     assert (world.job(job_id).status, world.job(job_id).attempt) == (JobStatus.QUEUED, 1)
@@ -279,7 +281,8 @@ def test_a_picture_that_was_lost_is_drawn_again(world: World) -> None:
         ).one()
     world.store.delete([row.key])
     second = evaluated(world, lineage_id, 1)
-    assert (second.pictures_drawn, second.scores) == (1, first.scores)
+    # The other picture of its prompt is drawn with it, so that both have the bits of before.
+    assert (second.pictures_drawn, second.scores) == (2, first.scores)
 
 
 def test_the_phases_of_an_evaluation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

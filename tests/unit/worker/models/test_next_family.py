@@ -95,7 +95,7 @@ def base() -> Base:
 
 def draw(base: Base, update: Update) -> NDArray[np.float64]:
     with applied(base.denoiser, update):
-        image = base.sample(SAMPLING, torch.Generator().manual_seed(5), lambda *_: None)
+        image = base.sample(SAMPLING, [torch.Generator().manual_seed(5)], lambda *_: None)[0]
     return np.asarray(image, dtype=np.float64)
 
 

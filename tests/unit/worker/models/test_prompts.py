@@ -49,7 +49,7 @@ def test_each_chunk_is_read_as_a_prompt_of_its_own(base: Base) -> None:
 
 def test_what_stands_at_the_end_of_a_long_prompt_is_seen_in_the_picture(base: Base) -> None:
     def drawn(sampling: Sampling) -> torch.Tensor:
-        return base.sample_latents(sampling, torch.Generator().manual_seed(1), lambda *_: None)
+        return base.sample_latents(sampling, [torch.Generator().manual_seed(1)], lambda *_: None)
 
     other = replace(SAMPLING, prompt=LONG.replace("zqa", "zqb"))
     assert not torch.equal(drawn(SAMPLING), drawn(other))

@@ -107,7 +107,7 @@ def test_a_sample_is_that_of_the_pipeline_itself(negative_prompt: str | None, mo
     sampling = Sampling(prompt="a cat", negative_prompt=negative_prompt, steps=3, guidance_scale=3.0, resolution=64)
     steps: list[tuple[int, int]] = []
     decoded = decoded_by(monkeypatch, tiny_sdxl_base())
-    image = tiny_sdxl_base().sample(sampling, torch.Generator().manual_seed(5), lambda *step: steps.append(step))
+    image = tiny_sdxl_base().sample(sampling, [torch.Generator().manual_seed(5)], lambda *step: steps.append(step))[0]
     pipeline = tiny_sdxl()
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(

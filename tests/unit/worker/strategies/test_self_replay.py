@@ -127,7 +127,7 @@ def test_each_teacher_draws_its_own_latents(base: Base) -> None:
     ):
         generator = stream(f"{name} latents")
         with applied(base.denoiser, update):
-            drawn = [base.sample_latents(sampling(prompt), generator, lambda *_: None) for prompt in prompts]
+            drawn = [base.sample_latents(sampling(prompt), [generator], lambda *_: None) for prompt in prompts]
         assert torch.equal(teachers.terms[name].replay.latents, torch.cat(drawn))
 
 
@@ -248,7 +248,7 @@ def drift(task: TrainingTask, trained: Trained) -> float:
     base, parent = tiny_base(), replay(task.chain).update
     generator = torch.Generator().manual_seed(99)
     with applied(base.denoiser, parent):
-        drawn = [base.sample_latents(sampling(OLD_PROMPTS[0]), generator, lambda *_: None) for _ in range(8)]
+        drawn = [base.sample_latents(sampling(OLD_PROMPTS[0]), [generator], lambda *_: None) for _ in range(8)]
     timesteps = torch.arange(50, 1000, 120)
     latents = torch.cat(drawn)
     noisy = base.add_noise(latents, torch.randn(latents.shape, generator=generator), timesteps)

@@ -236,7 +236,7 @@ def test_every_accepted_option_of_a_strategy_changes_the_next_version(
 def drawn(options: dict[str, object]) -> bytes:
     """The pictures' pixels."""
     request = GenerationRequest(**options, resolution=64)  # type: ignore[arg-type]
-    return b"".join(image.tobytes() for image in generate(tiny_base(), {}, request, Silent()))
+    return b"".join(drawn.image.tobytes() for drawn in generate(tiny_base(), {}, request, Silent()))
 
 
 class Silent:

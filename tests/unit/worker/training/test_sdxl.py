@@ -101,7 +101,7 @@ def draw(update: Update, base: Base | None = None) -> np.ndarray:
     """Palimpsest's own picture of a version, in 0 .. 255."""
     base = base or tiny_sdxl_base()
     with applied(base.denoiser, update):
-        image = base.sample(SAMPLING, torch.Generator().manual_seed(5), lambda *_: None)
+        image = base.sample(SAMPLING, [torch.Generator().manual_seed(5)], lambda *_: None)[0]
     return np.asarray(image, dtype=np.float64)
 
 

@@ -1,0 +1,22 @@
+"""Pictures that are drawn alone, for their bits
+
+Revision: 0013, after 0012, of 2026-11-28 13:25:00.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    # Those of before were all drawn so.
+    op.add_column("generations", sa.Column("exact", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.alter_column("generations", "exact", server_default=None)
+
+
+def downgrade() -> None:
+    op.drop_column("generations", "exact")
