@@ -219,7 +219,7 @@ def test_a_concept_that_is_deleted_meanwhile_is_shown_by_no_sheet(
 ) -> None:
     lineage_id = taught(world, "dog")
     job_id = world.evaluate(lineage_id, 1)
-    stop_after(4, lambda: delete(world, Concept))
+    stop_after(2, lambda: delete(world, Concept))
     world.runner().run_one(KINDS)
     assert world.job(job_id).status is JobStatus.CANCELED
     assert count(world, EvaluationFile) == [0]
