@@ -1,13 +1,13 @@
 """Pictures that are drawn alone, for their bits
 
-Revision: 0013, after 0012, of 2026-11-28 13:25:00.
+Revision: 0016, after 0015, of 2026-11-28 13:25:00.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
