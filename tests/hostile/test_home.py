@@ -27,7 +27,10 @@ from worker.adapters.cache import DiskCache, UpdateKey
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask what another user may")
 OTHERS = 0o077
 
+# What a client asks before all else: for encryption, of one kind or the other.
+ENCRYPTION = tuple(number.to_bytes(4, "big") for number in (80877103, 80877104))
 CLEARTEXT, MD5, NOTHING = b"\0\0\0\3", b"\0\0\0\5salt", b"\0\0\0\0"
+READY = b"Z\0\0\0\5I"
 
 
 @pytest.fixture
@@ -51,9 +54,12 @@ def run_with_everything(home: Path) -> None:
 
 
 def readable_by_nobody(folder: Path) -> set[str]:
-    """What the user `nobody` can read below it."""
-    command = ["find", str(folder), "-type", "f", "-readable"]
-    found = subprocess.run(command, user="nobody", group=65534, extra_groups=[], capture_output=True, text=True)
+    """What the user `nobody` can read below it, by names that root has told."""
+    paths = [str(path) for path in folder.rglob("*") if path.is_file()]
+    command = ["sh", "-c", 'for path; do [ -r "$path" ] && echo "$path"; done; true', "sh", *paths]
+    found = subprocess.run(
+        command, user="nobody", group=65534, extra_groups=[], capture_output=True, text=True, check=True
+    )
     return {str(Path(line).relative_to(folder)) for line in found.stdout.splitlines()}
 
 
@@ -154,8 +160,12 @@ def impostor(port: int, demand: bytes) -> Iterator[io.BytesIO]:
                 client, _ = listener.accept()
                 with client:
                     client.settimeout(5)
-                    heard.write(client.recv(4096))
+                    while (asked := client.recv(4096))[4:8] in ENCRYPTION:
+                        client.sendall(b"N")
+                    heard.write(asked)
                     client.sendall(b"R" + (4 + len(demand)).to_bytes(4, "big") + demand)
+                    if demand == NOTHING:
+                        client.sendall(READY)
                     while more := client.recv(4096):
                         heard.write(more)
 
