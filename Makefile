@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test fast check unit integration acceptance chaos-short chaos histories fuzz audit pretrain clean
+.PHONY: demo test fast check unit integration acceptance chaos-short chaos histories fuzz foreign audit pretrain clean
 
 demo: .venv/installed
 	$(BIN)/python -m demo
@@ -45,6 +45,15 @@ fuzz: .venv/installed
 	$(BIN)/python -m tests.long.fuzz 175
 
 # Known holes in what is pinned, from a public database: needs the network. Strict: what could not be looked up fails.
+# Files out to other tools and back: an older diffusers and peft, and LyCORIS, in an environment of their own.
+foreign: .venv/installed .venv-foreign/installed
+	FOREIGN_PYTHON=.venv-foreign/bin/python $(BIN)/pytest tests/foreign
+
+.venv-foreign/installed: tests/foreign/requirements.txt
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/pip install --quiet --requirement tests/foreign/requirements.txt
+	touch $@
+
 audit: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[audit]
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
