@@ -30,6 +30,8 @@ from worker.models.projections import adapted_projections, projection_shape
 from worker.training.loop import train
 from worker.training.optimization import make_lr_scheduler
 
+pytestmark = pytest.mark.slow
+
 FEW = TrainingOptions(rank=2, steps=3, batch_size=2, learning_rate=1e-2, resolution=64, seed=3)
 
 
