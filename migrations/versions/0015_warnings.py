@@ -14,9 +14,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # The default stays: the release before writes rows without it.
     for table in ("concepts", "generations"):
         op.add_column(table, sa.Column("warnings", postgresql.JSONB(), nullable=False, server_default="[]"))
-        op.alter_column(table, "warnings", server_default=None)
 
 
 def downgrade() -> None:

@@ -15,7 +15,8 @@ depends_on = None
 def upgrade() -> None:
     # Those of before were all drawn so.
     op.add_column("generations", sa.Column("exact", sa.Boolean(), nullable=False, server_default=sa.true()))
-    op.alter_column("generations", "exact", server_default=None)
+    # The release before writes rows without it.
+    op.alter_column("generations", "exact", server_default=sa.false())
 
 
 def downgrade() -> None:
