@@ -9,7 +9,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "loha-tucker": {"algo": "loha", "use_tucker": True},
     "lokr": {"algo": "lokr", "factor": 4},
     "lokr-small": {"algo": "lokr", "factor": 4, "decompose_both": True},
-    "full": {"algo": "full"},
     "ia3": {"algo": "ia3"},
     "dora": {"algo": "locon", "dora_wd": True},
     "rslora": {"algo": "locon", "rs_lora": True},
