@@ -44,7 +44,6 @@ histories: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m tests.long.fuzz 175
 
-# Known holes in what is pinned, from a public database: needs the network. Strict: what could not be looked up fails.
 # Files out to other tools and back: an older diffusers and peft, and LyCORIS, in an environment of their own.
 foreign: .venv/installed .venv-foreign/installed
 	FOREIGN_PYTHON=.venv-foreign/bin/python $(BIN)/pytest tests/foreign
@@ -54,6 +53,7 @@ foreign: .venv/installed .venv-foreign/installed
 	.venv-foreign/bin/pip install --quiet --requirement tests/foreign/requirements.txt
 	touch $@
 
+# Known holes in what is pinned, from a public database: needs the network. Strict: what could not be looked up fails.
 audit: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .[audit]
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
