@@ -35,7 +35,8 @@ COPY --from=build /srv/palimpsest /srv/palimpsest
 ENV PATH=/opt/palimpsest/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PALIMPSEST_HOME=/var/lib/palimpsest \
-    PALIMPSEST_API_HOST=0.0.0.0
+    PALIMPSEST_API_HOST=0.0.0.0 \
+    PALIMPSEST_METRICS_HOST=0.0.0.0
 WORKDIR /srv/palimpsest
 # By number, so that a cluster can see that it is not root.
 USER 10001

@@ -31,6 +31,7 @@ from app.db.schema import check_schema
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
+from app.metrics.serving import serve_metrics
 from app.services.context import open_services
 from app.settings import MIB, Settings, get_settings
 from app.version import VERSION
@@ -112,6 +113,7 @@ def serve() -> FastAPI:
     settings = get_settings()
     try:
         _check_schema(settings)
+        serve_metrics(settings)
     except NotReadyError as error:
         sys.exit(f"palimpsest: {error.detail}")
     return create_app(settings)

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from app.domain.jobs import JobKind
+from app.metrics.backends import WAKEUPS
 
 WAKE_TASK = "palimpsest.wake"
 
@@ -67,12 +68,15 @@ class WakeUps:
         queue = kind.queue.value
         try:
             if self._waiting(queue) >= MOST_WAITING:
+                WAKEUPS.labels(queue, "full").inc()
                 return True
             # Without an expiry: that would compare two machines' clocks. A wake-up for nothing costs one query.
             self._celery.send_task(WAKE_TASK, queue=queue, retry=False)
         except (OperationalError, OSError) as error:
             log.warning("no wake-up for %s: the broker is out of reach: %s", kind.value, error)
+            WAKEUPS.labels(queue, "failed").inc()
             return False
+        WAKEUPS.labels(queue, "sent").inc()
         return True
 
     def _waiting(self, queue: str) -> int:

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
 
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Where a process tells its metrics; not set: nowhere. `up` counts on from it."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Metrics take no key: let only your Prometheus reach them.")
+
     # Limits of the front door.
     max_body_bytes: int = Field(
         MAX_IMAGES_PER_CONCEPT * 16 * MIB + MIB, description="Of a form: as many pictures as a concept may have."

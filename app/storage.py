@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from app.db.tables import StoredObject
 from app.domain.errors import ObjectLostError, ObjectRefusedError, StorageError
+from app.metrics.backends import timed_s3
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class ObjectStore:
 
     def put(self, row: StoredObject, data: bytes | BinaryIO) -> None:
         """Write the bytes, or the file, that `row` describes."""
-        with _storage_errors(f"write {row.key}"):
+        with timed_s3("put"), _storage_errors(f"write {row.key}"):
             self._client.put_object(Bucket=self._bucket, Key=row.key, Body=data, ContentType=row.content_type)
 
     def get(self, row: StoredObject) -> bytes:
@@ -156,7 +157,7 @@ class ObjectStore:
         Raises:
             ObjectLostError: they are missing, or have another hash.
         """
-        with _storage_errors(f"read {row.key}"):
+        with timed_s3("get"), _storage_errors(f"read {row.key}"):
             try:
                 data = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"].read()
             except self._client.exceptions.NoSuchKey as error:
@@ -175,7 +176,7 @@ class ObjectStore:
 
     def _delete_batch(self, keys: list[str]) -> set[str]:
         try:
-            with _storage_errors(f"delete {len(keys)} objects"):
+            with timed_s3("delete"), _storage_errors(f"delete {len(keys)} objects"):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
                 )
@@ -192,7 +193,7 @@ class ObjectStore:
 
     def list(self, prefix: str = "users/") -> Iterator[Listed]:
         """Every key under `prefix`."""
-        with _storage_errors("list the bucket"):
+        with timed_s3("list"), _storage_errors("list the bucket"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
                     yield Listed(entry["Key"], entry["LastModified"])

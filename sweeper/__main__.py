@@ -7,10 +7,12 @@ from app.db.schema import check_schema
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
+from app.metrics.serving import serve_metrics
 from app.queue import WakeUps
 from app.settings import get_settings
 from app.stack.addresses import resolve
 from app.storage import ObjectStore
+from sweeper.sweep_metrics import keep_counting
 from sweeper.sweeper import Sweeper
 
 
@@ -22,8 +24,11 @@ def main() -> None:
         raise NotReadyError("Set DATABASE_URL and BROKER_URL, or start `palimpsest up` on the same home.")
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))
+    serve_metrics(settings)
     engine = make_engine(settings.database_url)
     check_schema(engine)
+    if settings.metrics_port is not None:
+        keep_counting(engine)
     Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run()
 
 

@@ -22,6 +22,7 @@ from app.storage import ObjectStore
 from sweeper import collection, retention
 from sweeper.aside import Aside
 from sweeper.purging import Tomb, purge, tombs
+from sweeper.sweep_metrics import LAST_SWEEP, LEASES_EXPIRED, STRAYS_REMOVED
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +77,14 @@ class Sweeper:
         """Look after the queue."""
         self.requeue_expired()
         self.wake()
+        LAST_SWEEP.set_to_current_time()
 
     def requeue_expired(self) -> int:
         """End the runs whose lease has expired; how many."""
         with transaction(self._engine) as session:
             released = leases.release_expired(session, self._settings.max_failures, _EXPIRED)
         for run in released:
+            LEASES_EXPIRED.labels(run.kind.value).inc()
             log.warning("job %s: attempt %d has lost its lease; it is %s", run.job_id, run.attempt, run.status.value)
         return len(released)
 
@@ -138,4 +141,5 @@ class Sweeper:
     def remove_strays(self) -> None:
         """List the bucket for keys that no row names."""
         if strays := collection.remove_strays(self._engine, self.store, self._settings.stray_object_age_seconds):
+            STRAYS_REMOVED.inc(strays)
             log.warning("removed %d stray objects", strays)

@@ -13,6 +13,7 @@ from app.db.schema import check_schema
 from app.db.session import make_engine
 from app.domain.errors import NotReadyError
 from app.logs import configure_logging
+from app.metrics.serving import serve_metrics
 from app.queue import WAKE_TASK, make_celery
 from app.settings import Settings, get_settings
 from app.stack.addresses import resolve
@@ -64,6 +65,7 @@ def _check_schema() -> None:
 
 
 configure_logging()
+serve_metrics(worker_settings())
 celery_app = make_celery(_broker_url())
 celery_app.conf.imports = ("worker.tasks",)
 

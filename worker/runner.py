@@ -16,7 +16,7 @@ from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
 from app.domain.errors import InvalidInputError, PalimpsestError
-from app.domain.jobs import JobKind
+from app.domain.jobs import JobKind, JobStatus
 from app.logs import log_ids
 from app.settings import Settings
 from app.storage import ObjectStore
@@ -30,6 +30,7 @@ from worker.attempt.worker_objects import WorkerObjects
 from worker.jobs.handlers import HANDLERS
 from worker.models.device import fix_threads
 from worker.outcomes import UnreadableJobError
+from worker.worker_metrics import note_begun, note_finished, note_update, timed_run
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Runner:
         self._engine = engine
         self._store = store
         self._bases = LoadedBases(engine, settings)
-        self._updates = UpdateCache(_UPDATES_KEPT, _disk_cache(settings))
+        self._updates = UpdateCache(_UPDATES_KEPT, _disk_cache(settings), note_update)
         self._shutdown = shutdown
         self._name = f"{platform.node()}:{os.getpid()}"
         fix_threads(settings.torch_threads)
@@ -74,20 +75,25 @@ class Runner:
 
     def _run_claimed(self, claim: Claim, claimed_at: float) -> None:
         log.info("job %s attempt %d begins", claim.job_id, claim.attempt)
+        kind: JobKind | None = None
         with Lease(self._engine, claim, self._settings, claimed_at) as lease:
             try:
-                self._run(lease)
+                job = self._load(claim)
+                kind = job.kind
+                self._run(lease, job)
+                note_finished(kind, JobStatus.SUCCEEDED)
                 log.info("job %s succeeded", claim.job_id)
             except Exception as error:
-                self._end(claim, error)
+                self._end(claim, kind, error)
 
-    def _run(self, lease: Lease) -> None:
-        job = self._load(lease.claim)
+    def _run(self, lease: Lease, job: Job) -> None:
+        note_begun(job)
         objects = WorkerObjects(self._engine, self._store, lease.claim, job.user_id)
         context = JobContext(
             job, lease, self._engine, objects, self._bases, self._updates, self._settings, self._shutdown
         )
-        HANDLERS[job.params.kind](context, job.params)
+        with timed_run(job):
+            HANDLERS[job.params.kind](context, job.params)
 
     def _load(self, claim: Claim) -> Job:
         try:
@@ -100,7 +106,7 @@ class Runner:
             raise LeaseLostError("The lease was lost before the job was read.")
         return job
 
-    def _end(self, claim: Claim, error: Exception) -> None:
+    def _end(self, claim: Claim, kind: JobKind | None, error: Exception) -> None:
         """Write down why the run did not succeed, unless the job is no longer ours to write about."""
         if isinstance(error, InvalidInputError):
             # Its detail repeats what the user has sent, for the user alone.
@@ -112,6 +118,7 @@ class Runner:
         try:
             with transaction(self._engine) as session:
                 status = outcomes.record(session, claim, error, self._settings)
+            note_finished(kind, status, outcomes.describe(error).type)
             log.info("job %s is %s", claim.job_id, status.value)
         except LeaseLostError:
             log.warning("job %s attempt %d: the lease was lost; nothing is written", claim.job_id, claim.attempt)

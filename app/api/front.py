@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import answer, problem_of
 from app.logs import log_ids
+from app.metrics.http import note_request
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,10 @@ class FrontMiddleware:
                 problem = problem_of(500, "Something unexpected went wrong here.", scope["path"])
                 await answer(problem)(scope, receive, send_dressed)
             finally:
+                seconds = time.monotonic() - started
+                note_request(scope["method"], _route(scope), status or 499, seconds)
                 if not (status == 200 and scope["path"].startswith(_HEALTH)):
-                    _log(scope, status, time.monotonic() - started)
+                    _log(scope, status, seconds)
 
 
 def _dress(headers: MutableHeaders, request_id: str, *, is_api: bool) -> None:

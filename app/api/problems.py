@@ -16,6 +16,7 @@ from app.api.problem_types import problem_type
 from app.api.schemas.problems import Problem
 from app.domain import errors
 from app.domain.errors import Fault, PalimpsestError
+from app.metrics.http import note_error
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -83,6 +84,7 @@ def install(app: FastAPI) -> None:
 
 async def _domain(request: Request, error: Exception) -> Response:
     assert isinstance(error, PalimpsestError)
+    note_error(error)
     status = next((status for kind in type(error).__mro__ if (status := _STATUS.get(kind))), 500)
     detail = error.detail
     headers = {}

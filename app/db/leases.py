@@ -76,6 +76,7 @@ class Released:
     job_id: UUID
     attempt: int
     status: JobStatus
+    kind: JobKind
 
 
 def _until(seconds: float) -> ColumnElement[Any]:
@@ -93,7 +94,8 @@ def _is_first_of_its_lineage() -> ColumnElement[bool]:
     )
 
 
-def _claimable() -> ColumnElement[bool]:
+def claimable() -> ColumnElement[bool]:
+    """The condition under which a worker may take a job now."""
     return and_(
         Job.status == JobStatus.QUEUED,
         or_(Job.not_before.is_(None), Job.not_before <= func.statement_timestamp()),
@@ -109,7 +111,7 @@ def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_secon
     """
     queues = {kind.queue for kind in kinds}
     taken = [kind for kind in JobKind if kind.queue in queues]
-    job_id = next_job(session, taken, _claimable())
+    job_id = next_job(session, taken, claimable())
     if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()
@@ -234,7 +236,7 @@ def release_expired(session: Session, max_failures: int, fault: JobFault) -> lis
             worker=None,
             phase=None,
         )
-        .returning(Job.id, Job.attempt, Job.status)
+        .returning(Job.id, Job.attempt, Job.status, Job.kind)
     )
     return [Released(*row) for row in rows]
 
@@ -248,7 +250,7 @@ def kinds_to_wake(session: Session, after_seconds: float, most: int) -> dict[Job
     for queue in QUEUES:
         kinds = [kind for kind in JobKind if kind.queue is queue]
         is_late = Job.woken_at < func.statement_timestamp() - timedelta(seconds=after_seconds)
-        found = session.scalars(some_waiting(kinds, and_(_claimable(), is_late), most)).all()
+        found = session.scalars(some_waiting(kinds, and_(claimable(), is_late), most)).all()
         late = select(Job.id).where(Job.id.in_(found), is_late).with_for_update(skip_locked=True)
         woken = update(Job).where(Job.id.in_(late)).values(woken_at=func.clock_timestamp()).returning(Job.id)
         if count := len(session.scalars(woken).all()):

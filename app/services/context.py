@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.db.session import async_transaction, make_async_engine
 from app.domain.errors import NotReadyError
 from app.domain.jobs import JobKind
+from app.metrics.backends import watch_pool
 from app.queue import WakeUps
 from app.services.health import HealthWatch
 from app.settings import Settings
@@ -87,9 +88,13 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
         decoding_slot=CapacityLimiter(1),
         export_slot=CapacityLimiter(1),
     )
+    watch_pool(engine.pool)
+    watch = None if settings.metrics_port is None else asyncio.create_task(services.health.keep_looking())
     try:
         yield services
     finally:
+        if watch is not None:
+            watch.cancel()
         await services.bell.close()
         await services.engine.dispose()
 

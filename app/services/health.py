@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from anyio import to_thread
 from sqlalchemy import text
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.session import async_transaction
+from app.metrics.backends import DEPENDENCY_UP
 from app.queue import WakeUps
 from app.storage import ObjectStore
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 # Shorter than the patience of who asks, or the answer comes too late.
 _PATIENCE_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
+_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class HealthWatch:
         # One caller who leaves must not take the answer from the others.
         return await asyncio.shield(self._asking)
 
+    async def keep_looking(self) -> None:
+        """Look every so often until this task is canceled: metrics tell of it although nobody asks."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def _ask(self) -> Health:
         """Ask all of them at once; who is silent too long counts as down."""
         async with asyncio.TaskGroup() as group:
@@ -55,7 +63,10 @@ class HealthWatch:
             storage = group.create_task(_answers(to_thread.run_sync(self._store.is_ready, abandon_on_cancel=True)))
             broker = group.create_task(_answers(to_thread.run_sync(self._wake_ups.is_ready, abandon_on_cancel=True)))
         self._fresh_until = time.monotonic() + _FRESH_SECONDS
-        return Health(postgres.result(), storage.result(), broker.result())
+        health = Health(postgres.result(), storage.result(), broker.result())
+        for service, answers in asdict(health).items():
+            DEPENDENCY_UP.labels(service).set(answers)
+        return health
 
 
 async def _answers(check: Awaitable[bool]) -> bool:

@@ -1,7 +1,7 @@
 """`palimpsest up`: everything on one machine, until told to stop."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from app.settings import Settings
@@ -69,14 +69,23 @@ def _start_services(settings: Settings, supervisor: Supervisor, stop_request: St
 
 
 def _start_own(settings: Settings, supervisor: Supervisor, *, with_worker: bool) -> None:
-    variables = environment(settings)
-    api = Program("api", api_command(settings.api_host, settings.api_port), variables)
-    supervisor.start(api, lambda: _api_status(settings) == 200, _API_SECONDS)
-    others = [Program("sweeper", sweeper_command(), variables)]
+    commands = {"api": api_command(settings.api_host, settings.api_port), "sweeper": sweeper_command()}
     if with_worker:
-        others.append(Program("worker", worker_command(settings.worker_kinds), variables))
-    for program in others:
-        supervisor.start(program, lambda: True, _API_SECONDS)
+        commands["worker"] = worker_command(settings.worker_kinds)
+    variables, ports = environment(settings), metrics_ports(settings, commands)
+    for name, command in commands.items():
+        program = Program(name, command, variables | ports[name])
+        is_ready = (lambda: _api_status(settings) == 200) if name == "api" else (lambda: True)
+        supervisor.start(program, is_ready, _API_SECONDS)
+
+
+def metrics_ports(settings: Settings, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What tells each process where its metrics go: the port of the settings, the next one, and so on."""
+    first = settings.metrics_port
+    return {
+        name: {} if first is None else {"PALIMPSEST_METRICS_PORT": str(first + number)}
+        for number, name in enumerate(names)
+    }
 
 
 def _api_status(settings: Settings) -> int | None:
@@ -100,4 +109,6 @@ def _greeting(settings: Settings, key_notice: str) -> str:
         "Broker": without_secrets(settings.broker_url),
         "S3": f"{without_secrets(settings.s3_endpoint_url)} bucket {settings.s3_bucket}",
     }
+    if settings.metrics_port is not None:
+        lines["Metrics"] = f"{settings.metrics_host}, from port {settings.metrics_port} on: API, sweeper, worker"
     return "\n".join(["Palimpsest is up.", *(f"  {name:<10} {line}" for name, line in lines.items())])

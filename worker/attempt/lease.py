@@ -21,6 +21,7 @@ from app.db.session import transaction
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import Phase
 from app.settings import Settings
+from worker.worker_metrics import HANGS, LEASE_MARGIN, LEASES_LOST
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ class Lease:
 
     def _abandon(self) -> None:
         """Leave a hung job's lease to expire; then end this process, which would hang on and serve nobody."""
+        HANGS.inc()
         log.error("job %s hangs in phase %s: its lease is left to expire", self.claim.job_id, self._phase.value)
         if not self._over.wait(max(0.0, self._deadline - time.monotonic())):
             self._on_hang()
@@ -150,10 +152,12 @@ class Lease:
                 renewal = renew(session, self.claim, self._settings.lease_seconds, self._phase, self._progress)
         except LeaseLostError:
             self._lost = True
+            LEASES_LOST.inc()
             return False
         except SQLAlchemyError as error:
             log.warning("job %s: no renewal: %s", self.claim.job_id, error)
             return True
+        LEASE_MARGIN.observe(max(0.0, self._deadline - time.monotonic()))
         self._deadline = sent_at + self._settings.lease_seconds
         self._cancel_requested = renewal.cancel_requested
         return True

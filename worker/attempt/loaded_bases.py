@@ -12,6 +12,7 @@ from app.settings import Settings
 from worker.models.base import Base
 from worker.models.device import memory_bytes, pick_device, pick_dtype
 from worker.models.loading import load_base
+from worker.worker_metrics import timed_base_load, watch_gpu
 
 
 class LoadedBases:
@@ -23,6 +24,7 @@ class LoadedBases:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._device = pick_device(settings.device)
+        watch_gpu(self._device)
         limit = settings.loaded_bases_bytes
         self._limit = memory_bytes(self._device) // 2 if limit is None else limit
         self._loaded: OrderedDict[str, tuple[str, Base]] = OrderedDict()
@@ -41,7 +43,8 @@ class LoadedBases:
         source, _ = self._loaded.get(name, (None, None))
         if source != row.source:
             self._loaded.pop(name, None)
-            base = load_base(row.manifest.family, row.source, self._device, pick_dtype(self._device))
+            with timed_base_load():
+                base = load_base(row.manifest.family, row.source, self._device, pick_dtype(self._device))
             self._loaded[name] = (row.source, base)
         self._loaded.move_to_end(name)
         self._let_go()

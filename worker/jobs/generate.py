@@ -23,6 +23,7 @@ from worker.attempt.worker_objects import make_live
 from worker.generation.png import to_png
 from worker.generation.sampling import GenerationRequest, generate
 from worker.models.base import Base
+from worker.worker_metrics import timed_pictures
 
 
 class GenerateHooks:
@@ -59,7 +60,7 @@ def run(context: JobContext, params: GenerateParams) -> None:
     context.lease.enter(Phase.GENERATING)
     context.hand_back_at_shutdown()
     with closing(generate(base, update, request, GenerateHooks(context), task.drawn)) as pictures:
-        for position, picture in enumerate(pictures, start=task.drawn):
+        for position, picture in enumerate(timed_pictures(manifest.name, pictures), task.drawn):
             provenance = _provenance(task, manifest.name, base.fingerprint, position, picture.at_once)
             row = context.objects.put("pictures", to_png(picture.image, provenance), "image/png")
             with transaction(context.engine) as session:

@@ -19,6 +19,7 @@ from worker.jobs.teaching import load_images, train_resumably
 from worker.jobs.training_hooks import TrainHooks
 from worker.models.device import with_threads
 from worker.training.training_task import TrainingTask
+from worker.worker_metrics import REPRODUCTIONS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def run(context: JobContext, params: ReproduceParams) -> None:
         neutral_prompts=provenance.neutral_prompts,
     )
     with with_threads(provenance.machine.torch_threads):
-        trained = train_resumably(context, base, task, TrainHooks(context))
+        trained = train_resumably(context, base, task, TrainHooks(context, provenance.strategy.name))
         machine = describe_machine(base.device)
     context.lease.enter(Phase.PUBLISHING)
     now = provenance.model_copy(
@@ -87,6 +88,7 @@ def _finish(context: JobContext, recorded: _Recorded, result: ReproduceResult) -
     with transaction(context.engine) as session:
         lock_uncanceled(session, claim)
         leases.finish(session, claim, succeeded, result=result, error=None, step=steps, total_steps=steps)
+    REPRODUCTIONS.labels("yes" if result.reproduced else "no").inc()
 
 
 def _largest_difference(expected: Adapter, got: Adapter) -> float | None:

@@ -15,6 +15,7 @@ from app.domain.jobs import Phase
 from worker.attempt.job_context import JobContext, ParentGoneError
 from worker.attempt.pace import Pace
 from worker.attempt.worker_objects import make_dead, make_live
+from worker.worker_metrics import StepTimer
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,9 @@ class TrainHooks:
     A job of several trainings counts its steps through: `done` were done before this training, of `total` in all.
     """
 
-    def __init__(self, context: JobContext, done: int = 0, total: int | None = None) -> None:
+    def __init__(self, context: JobContext, strategy: str, done: int = 0, total: int | None = None) -> None:
         self._context = context
+        self._timer = StepTimer(context.job.base_model, strategy, reached_before=context.job.step)
         self._done = done
         self._total = total
         self._pace = Pace()
@@ -34,12 +36,15 @@ class TrainHooks:
 
     def phase(self, phase: Phase) -> None:
         """A phase of training begins."""
+        self._timer.pause()
         self._context.lease.enter(phase)
         self._context.hand_back_at_shutdown()
 
     def step(self, step: int, total_steps: int, loss: float | None) -> None:
         """An optimizer step has ended, or, with loss None, something else that shows that the job goes on."""
         pace = None if loss is None else self._pace.step()
+        if loss is not None:
+            self._timer.step(self._done + step)
         self._context.lease.tick(Progress(self._done + step, self._total or total_steps, pace, loss))
         if loss is None:
             self._context.hand_back_at_shutdown()
@@ -75,6 +80,7 @@ class TrainHooks:
             if before is not None:
                 make_dead(session, before)
         self._saved_at = time.monotonic()
+        self._timer.pause()
         context.hand_back_at_shutdown()
 
 

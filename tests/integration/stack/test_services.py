@@ -101,7 +101,7 @@ def test_no_secret_is_on_a_command_line_or_in_a_log(tmp_path: Path) -> None:
     with embedded(tmp_path) as addresses:
         write_data(addresses)
         secrets = [path.read_text() for path in (tmp_path / "secrets").iterdir()]
-        assert len(secrets) == 4
+        assert len(secrets) == 5
         texts = [" ".join(process.cmdline()) for process in processes_of(tmp_path)]
     assert len(texts) >= 3
     texts += [log.read_text() for log in (tmp_path / "logs").iterdir()]

@@ -57,7 +57,9 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
     parent = ParentVersion(links_of(chain, context.objects.get), None if last is None else last.sha256)
     total = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade)
     done = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade if version_id in drafts)
-    learned = learn(context, _task(version), parent, TrainHooks(context, done, total))
+    task = _task(version)
+    hooks = TrainHooks(context, task.strategy.name, done, total)
+    learned = learn(context, task, parent, hooks)
     with transaction(context.engine) as session:
         _keep(session, context, version.id, learned)
 

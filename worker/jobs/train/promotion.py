@@ -15,6 +15,7 @@ from worker.attempt.lease import lock_uncanceled
 from worker.evaluation.gate import judge_gate
 from worker.jobs.evaluate import evaluation_run
 from worker.jobs.follow_up import figures_of
+from worker.worker_metrics import GATE_VERDICTS, note_evaluated
 
 
 def waiting(context: JobContext) -> TrainResult | None:
@@ -44,6 +45,9 @@ def decide(context: JobContext, params: TrainParams, published: TrainResult) -> 
         result = published.model_copy(update={"gate": verdict})
         ended = figures_of(result, params.training.steps, _final_loss(version))
         leases.finish(session, context.lease.claim, JobStatus.SUCCEEDED, **ended)
+    note_evaluated(params.strategy.name, carried_out.result.metrics.self_retention)
+    if verdict is not None:
+        GATE_VERDICTS.labels(params.strategy.name, "passed" if verdict.passed else "held").inc()
 
 
 def _final_loss(version: Version) -> float:

@@ -1,0 +1,1 @@
+"""What each process counts and times, for Prometheus. Never labelled by user or lineage: such labels have no bound."""
