@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     rewake_after_seconds: float = Field(15.0, ge=0)
     stray_object_age_seconds: float = Field(3600.0, ge=0)
     list_bucket_interval_seconds: float = Field(600.0, ge=0)
+    count_bytes_interval_seconds: float = Field(600.0, ge=0)
     generation_retention_days: float | None = Field(
         None, gt=0, description="Pictures go so long after their job has ended; not set: they are kept."
     )

@@ -28,7 +28,7 @@ def main() -> None:
     engine = make_engine(settings.database_url)
     check_schema(engine)
     if settings.metrics_port is not None:
-        keep_counting(engine)
+        keep_counting(engine, settings.count_bytes_interval_seconds)
     Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url)).run()
 
 

@@ -1,6 +1,7 @@
 """What the sweeper tells: of its own work, and of rows, which it alone counts. Of several sweepers each tells all."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -23,8 +24,6 @@ from app.db.session import transaction
 log = logging.getLogger(__name__)
 
 _OFTEN_SECONDS = 10.0
-# Reads every row of the largest table.
-_SELDOM_SECONDS = 600.0
 
 JOBS = Gauge("palimpsest_jobs", "Jobs that are not over.", ["kind", "status"])
 CLAIMABLE = Gauge("palimpsest_claimable_jobs", "Jobs that a worker could take now.", ["queue", "base_model"])
@@ -34,7 +33,7 @@ LEASES_EXPIRED = Counter("palimpsest_leases_expired", "Runs whose worker fell si
 LAST_SWEEP = Gauge("palimpsest_last_sweep_timestamp_seconds", "When the queue was last looked after.")
 STRAYS_REMOVED = Counter("palimpsest_strays_removed", "Objects that no row named.")
 OLDEST_DELETION = Gauge("palimpsest_oldest_open_deletion_seconds", "How long the oldest deletion has been open.")
-STORED_BYTES = Gauge("palimpsest_stored_bytes", "Of all objects, once every ten minutes.", ["kind"])
+STORED_BYTES = Gauge("palimpsest_stored_bytes", "Of all objects, counted seldom.", ["kind"])
 
 
 def count_rows(engine: Engine) -> None:
@@ -53,17 +52,20 @@ def count_bytes(engine: Engine) -> None:
         _set(STORED_BYTES, stored_bytes(session))
 
 
-def keep_counting(engine: Engine) -> None:
-    """In a thread of its own, so that no count holds up a sweep; where nobody asks for metrics, do not call it."""
-    threading.Thread(target=_count, args=(engine,), name="count", daemon=True).start()
+def keep_counting(engine: Engine, bytes_seconds: float) -> None:
+    """Count rows every few seconds, and bytes, which reads every row of the largest table, every `bytes_seconds`.
+
+    In a thread of its own, so that no count holds up a sweep; where nobody asks for metrics, do not call it.
+    """
+    threading.Thread(target=_count, args=(engine, bytes_seconds), name="count", daemon=True).start()
 
 
-def _count(engine: Engine) -> None:
-    bytes_at = -_SELDOM_SECONDS
+def _count(engine: Engine, bytes_seconds: float) -> None:
+    bytes_at = -math.inf
     while True:
         try:
             count_rows(engine)
-            if time.monotonic() - bytes_at >= _SELDOM_SECONDS:
+            if time.monotonic() - bytes_at >= bytes_seconds:
                 count_bytes(engine)
                 bytes_at = time.monotonic()
         except SQLAlchemyError as error:

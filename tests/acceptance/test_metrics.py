@@ -61,7 +61,12 @@ LABELS = {
     *("error", "strategy", "source", "operation", "verdict", "same", "version", "le"),
 }
 # Without their rows or their hardware these have no labels yet.
-UNSEEN = {"palimpsest_gpu_memory_bytes", "palimpsest_leases_expired_total"}
+UNSEEN = {
+    "palimpsest_gpu_memory_bytes",
+    "palimpsest_leases_expired_total",
+    # A model this small learns too little for a share of it to be measured.
+    "palimpsest_self_retention_bucket",
+}
 # Prometheus's own.
 OF_TARGETS = {"instance", "job"}
 
@@ -84,6 +89,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     more = {
         "PALIMPSEST_METRICS_PORT": str(first),
         "PALIMPSEST_HEARTBEAT_SECONDS": "0.05",
+        "PALIMPSEST_COUNT_BYTES_INTERVAL_SECONDS": "0",
         "PALIMPSEST_QUOTAS": '{"lineages": 2}',
     }
     with own_stack(folder, **more) as (_, client):
@@ -94,7 +100,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             for number, name in enumerate(PROCESSES):
                 texts[name] = httpx.get(f"http://127.0.0.1:{first + number}/metrics").text
             counted = 'palimpsest_jobs{kind="train",status="queued"} 0.0' in texts["sweeper"]
-            return counted and "palimpsest_stored_bytes{" in texts["sweeper"]
+            return counted and 'palimpsest_stored_bytes{kind="adapters"}' in texts["sweeper"]
 
         eventually(are_told)
         yield texts
@@ -106,7 +112,7 @@ def work(client: ForeignClient) -> None:
     lineage = client.lineage("merge", rank=2, steps=60, batch_size=1)
     client.learn(lineage, first)
     cheap = {"samples_per_prompt": 1, "steps": 2, "object_prompts": ["a photo of {concept}"]}
-    policy = {"gate": {"metric": "score", "max_loss": 2}, "options": cheap}
+    policy = {"gate": {"metric": "score", "max_loss": 1.99}, "options": cheap}
     client.call("PATCH", f"/v1/lineages/{lineage}", 200, json={"evaluation": policy})
     client.learn(lineage, client.concept("vase"))
     client.pictures(lineage, 1, "a photo of <dog>")
@@ -179,7 +185,7 @@ def test_only_the_sweeper_counts_rows(told: dict[str, str]) -> None:
         ("worker", r'palimpsest_jobs_finished_total\{error="",kind="train",status="succeeded"\} 2\.0'),
         ("worker", r'palimpsest_job_wait_seconds_count\{kind="generate"\} 1\.0'),
         ("worker", r'palimpsest_training_step_seconds_count\{base_model="tiny-sd",strategy="merge"\} [1-9]'),
-        ("worker", r'palimpsest_picture_seconds_count\{base_model="tiny-sd"\} 1\.0'),
+        ("worker", r'palimpsest_picture_seconds_count\{base_model="tiny-sd"\} 2\.0'),
         ("worker", r"palimpsest_base_load_seconds_count 1\.0"),
         ("worker", r"palimpsest_lease_margin_seconds_count [1-9]"),
         ("worker", r'palimpsest_gate_verdicts_total\{strategy="merge",verdict="passed"\} 1\.0'),
