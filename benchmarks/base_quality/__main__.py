@@ -13,7 +13,7 @@ from app.domain.base_models import BaseModelManifest, Family
 from benchmarks.base_quality import docs, measure, sheet
 from benchmarks.base_quality.asks import known_names
 from benchmarks.base_quality.figures import Figure, Report, markdown
-from benchmarks.base_quality.judge import Judge
+from benchmarks.base_quality.judge import Judges
 from benchmarks.drawing import Sampler
 from benchmarks.experiments.laboratory import EMBEDDED_BASE
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
@@ -42,14 +42,14 @@ def main(
     assert isinstance(base, StableDiffusionBase)
     manifest = BaseModelManifest.model_validate_json((model / "palimpsest.json").read_text())
     icons, not_measured = _icons(work_dir)
-    judge = Judge.load()
+    judges = Judges.load()
     sampler = Sampler(manifest.default_steps, manifest.default_guidance_scale)
     names = known_names(icons)
     drawn = _draw(base, names, pictures, sampler)
     figures: list[Figure] = [
-        *measure.verdict_figures(judge, base, drawn, icons),
+        *measure.verdict_figures(judges, base, drawn, icons),
         *([] if icons is None else measure.psnr_figures(base, icons, pictures)),
-        *measure.diversity_figures(judge, drawn, icons),
+        *measure.diversity_figures([judge.encoder for judge in judges.names], drawn, icons),
         *measure.token_figures(base),
         *measure.cost_figures(base, manifest, model, load_seconds),
     ]
@@ -57,7 +57,7 @@ def main(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=f"{platform.machine()}, {threads} threads",
         base=base.fingerprint,
-        encoder=judge.what.fingerprint,
+        encoders={encoder.name: encoder.fingerprint for encoder in judges.encoders},
         pictures=pictures,
         names=len(names),
         sampling_steps=sampler.steps,

@@ -23,7 +23,7 @@ class Report(Value):
     date: str
     machine: str
     base: str
-    encoder: str
+    encoders: dict[str, str]
     pictures: int
     names: int
     sampling_steps: int
@@ -36,8 +36,9 @@ def markdown(report: Report) -> str:
     """The table that docs show, with the conditions below it."""
     head = "| figure | drawn | real pictures | real, through the VAE | wanted |"
     lines = [head, "| --- | --- | --- | --- | --- |", *(_row(figure) for figure in report.figures), ""]
+    encoders = ", ".join(f"{name} {fingerprint[:12]}" for name, fingerprint in report.encoders.items())
     lines.append(
-        f"{report.date}, {report.machine}. Base {report.base[:12]}, encoder {report.encoder[:12]}. {report.pictures} "
+        f"{report.date}, {report.machine}. Base {report.base[:12]}, encoders {encoders}. {report.pictures} "
         f"prompts over {report.names} names that the base was trained to draw, each from a noise of its own, "
         f"{report.sampling_steps} steps, guidance {report.guidance_scale:g}. In brackets: 95% intervals."
     )

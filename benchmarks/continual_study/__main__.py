@@ -12,6 +12,7 @@ from app.domain.training import TrainingOptions
 from benchmarks.continual_study.contestants import (
     BASE,
     CANDIDATES,
+    CEILINGS,
     CHALLENGER,
     CHALLENGERS,
     ISOLATED,
@@ -74,7 +75,9 @@ def search(
     training = study.training(steps, batch_size)
     candidates = CANDIDATES if kind is Kind.OBJECT else STYLE_CANDIDATES
     contestants = (MERGE, CHALLENGER, *SWEEP) if sweep else (*PAPERS_FOUR, *candidates)
-    study.run(study.plan((BASE, ISOLATED, *contestants), runs, length, training, cells), processes, budget_minutes)
+    study.run(
+        study.plan((BASE, ISOLATED, *CEILINGS, *contestants), runs, length, training, cells), processes, budget_minutes
+    )
 
 
 @app.command()
@@ -98,7 +101,7 @@ def confirm(
     training = study.training(steps, batch_size)
     beside = () if core else (*REFERENCE_STARTS, at_equal_compute(training), JOINT)
     challengers = (CHALLENGER,) if kind is Kind.OBJECT else CHALLENGERS
-    contestants = (BASE, ISOLATED, *challengers, *PAPERS_FOUR, *beside)
+    contestants = (BASE, ISOLATED, *CEILINGS, *challengers, *PAPERS_FOUR, *beside)
     study.run(study.plan(contestants, runs, length, training, cells), processes, budget_minutes)
 
 

@@ -16,9 +16,8 @@ from app.domain.strategies import (
     StrategyOptions,
 )
 from app.domain.training import TrainingOptions
-from benchmarks.experiments.arms import Arm, Together
+from benchmarks.experiments.arms import Arm, Itself, Taught, Together
 
-Taught = Arm | Together | None
 REPLAY_TIMES = 3.0
 """How many times as long as one of `merge` a lesson of the challenger took in its trials, drawing latents included."""
 KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
@@ -64,7 +63,10 @@ def _beside_null_space(lam: float) -> SelfReplayOptions:
 BASE = Contestant("base", lambda _, __: None)
 ISOLATED = _under("isolated", IsolatedOptions())
 JOINT = Contestant("joint training", _together)
-BOUNDS = (BASE, ISOLATED, JOINT)
+REAL = Contestant("real pictures", lambda _, __: Itself(through_vae=False))
+REAL_THROUGH_VAE = Contestant("real, through the VAE", lambda _, __: Itself(through_vae=True))
+CEILINGS = (REAL, REAL_THROUGH_VAE)
+BOUNDS = (BASE, ISOLATED, JOINT, *CEILINGS)
 
 MERGE = _under("merge", MergeOptions())
 PAPERS_FOUR = (

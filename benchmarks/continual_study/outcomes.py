@@ -6,6 +6,7 @@ from statistics import fmean
 
 from app.domain.base import Value
 from benchmarks.experiments.arms import Arm
+from benchmarks.experiments.scoring import Judged
 from benchmarks.experiments.streams import StreamRun, line_of
 from benchmarks.statistics import Estimate
 from benchmarks.statistics import mean as estimate
@@ -34,9 +35,9 @@ class Outcome(Value):
     alone: tuple[float, ...]
 
 
-def outcome(run: StreamRun, base: StreamRun, isolated: StreamRun) -> Outcome:
-    """The run beside the base and each concept alone, on the same stream."""
-    line = line_of(run, base, isolated)
+def outcome(run: StreamRun, base: StreamRun, isolated: StreamRun, judge: Judged = Judged.FIRST) -> Outcome:
+    """The run beside the base and each concept alone, on the same stream, as that judge sees them."""
+    line = line_of(run, base, isolated, judge)
     in_turn = isinstance(run.arm, Arm)
     learned = line.when_learned if in_turn else line.final * math.nan
     steps = run.arm.training.steps if isinstance(run.arm, Arm) else math.nan

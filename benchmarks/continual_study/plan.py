@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.domain.strategies import SelfReplayOptions
 from app.domain.training import TrainingOptions
 from benchmarks.continual_study.contestants import REPLAY_TIMES, Contestant
-from benchmarks.experiments.arms import Together
+from benchmarks.experiments.arms import Itself, Together
 from benchmarks.experiments.first_lessons import starts_as_merge
 from benchmarks.experiments.streams import Cells, Stream, StreamTrial
 
@@ -50,6 +50,8 @@ def estimated_seconds(trial: StreamTrial, pictures: int) -> float:
     count = len(trial.stream.concepts)
     if trial.arm is None:
         return count * pictures * _SECONDS_PER_PICTURE
+    if isinstance(trial.arm, Itself):
+        return 0.0
     if isinstance(trial.arm, Together):
         return trial.arm.together.steps * _SECONDS_PER_STEP + count * pictures * _SECONDS_PER_PICTURE
     times = REPLAY_TIMES if isinstance(trial.arm.strategy, SelfReplayOptions) else 1.0

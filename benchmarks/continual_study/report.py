@@ -18,14 +18,14 @@ from benchmarks.continual_study.contestants import (
     STYLE_CANDIDATES,
     SWEEP,
     Contestant,
-    Taught,
     at_equal_compute,
 )
 from benchmarks.continual_study.figures import heatmap, trade_off
 from benchmarks.continual_study.outcomes import Outcome, outcome
 from benchmarks.continual_study.tables import Standings, told
-from benchmarks.experiments.arms import Arm
+from benchmarks.experiments.arms import Arm, Taught
 from benchmarks.experiments.laboratory import Setting
+from benchmarks.experiments.scoring import Judged
 from benchmarks.experiments.streams import Cells, StreamRun, stream_runs_in
 
 
@@ -48,11 +48,15 @@ class Heat:
     def run_of(self, arm: Taught) -> StreamRun | None:
         return next((run for run in self.runs if run.arm == arm), None)
 
-    def outcome_of(self, contestant: Contestant) -> Outcome | None:
+    @property
+    def has_two_judges(self) -> bool:
+        return all(run.has_two_judges for run in self.runs)
+
+    def outcome_of(self, contestant: Contestant, judge: Judged) -> Outcome | None:
         """None where the contestant, or a bound that it is measured by, was not run."""
         count = len(self.runs[0].concepts)
         one, base, isolated = (self.run_of(each.make(self.training, count)) for each in (contestant, BASE, ISOLATED))
-        return None if one is None or base is None or isolated is None else outcome(one, base, isolated)
+        return None if one is None or base is None or isolated is None else outcome(one, base, isolated, judge)
 
 
 def write_report(folder: Path) -> None:
@@ -60,11 +64,13 @@ def write_report(folder: Path) -> None:
     for path in sorted(folder.glob("*.jsonl")):
         sections = []
         for number, (size, heats) in enumerate(heats_of(stream_runs_in(path).all()).items(), 1):
-            own = standings(heats)
+            own = standings(heats, Judged.FIRST)
             stem = f"{path.stem}-{size.length}" + ("" if number == 1 else f"-{number}")
             (folder / f"{stem}-heatmap.png").write_bytes(heatmap(own))
             (folder / f"{stem}-trade-off.png").write_bytes(trade_off(own))
-            sections.append(f"{_heading(size)}\n\n{told(own)}")
+            sections.append(f"{_heading(size)}\n\n{_first(size, told(own))}")
+            if all(heat.has_two_judges for heat in heats):
+                sections.append(f"{_SECOND}\n\n{told(standings(heats, Judged.SECOND))}")
         (path.with_suffix(".md")).write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -85,10 +91,10 @@ def heats_of(runs: Iterable[StreamRun]) -> dict[Size, list[Heat]]:
     return dict(heats)
 
 
-def standings(heats: Sequence[Heat]) -> Standings:
-    """Every contestant's outcomes, of those that were run, in the order of the tables."""
+def standings(heats: Sequence[Heat], judge: Judged) -> Standings:
+    """Every contestant's outcomes by that judge, of those that were run, in the order of the tables."""
     everyone = contestants_of(heats[0].training)
-    found = {one.name: [o for heat in heats if (o := heat.outcome_of(one)) is not None] for one in everyone}
+    found = {one.name: [o for heat in heats if (o := heat.outcome_of(one, judge)) is not None] for one in everyone}
     return {name: outcomes for name, outcomes in found.items() if outcomes}
 
 
@@ -97,6 +103,14 @@ def contestants_of(training: TrainingOptions) -> tuple[Contestant, ...]:
     equal = at_equal_compute(training)
     everyone = (*PAPERS_FOUR, *REFERENCE_STARTS, *CANDIDATES, equal, *SWEEP, *STYLE_CANDIDATES, *BOUNDS)
     return tuple({one.name: one for one in everyone}.values())
+
+
+_SECOND = "### By the encoder that was trained here, `icons-64-what`"
+
+
+def _first(size: Size, text: str) -> str:
+    """Old runs have one judge, and no heading to tell it from another."""
+    return f"### By the encoder that nobody here trained\n\n{text}" if size.setting.second_object_encoder else text
 
 
 def _is_isolated(run: StreamRun) -> bool:

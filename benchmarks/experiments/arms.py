@@ -42,6 +42,16 @@ class Together(Value):
     together: TrainingOptions
 
 
+class Itself(Value):
+    """No model at all: the concepts' own icons are looked at, as they are or once through the base's autoencoder."""
+
+    through_vae: bool
+
+
+Taught = Arm | Together | Itself | None
+"""What was done to the base before it drew; None: nothing."""
+
+
 def default_training(manifest: BaseModelManifest) -> TrainingOptions:
     """What a lineage on this base trains by if nobody says otherwise."""
     own = TrainingOptions(resolution=manifest.resolution, adapted_modules=manifest.adapted_modules)

@@ -29,9 +29,12 @@ def read_manifest(model: Path) -> BaseModelManifest:
 
 
 def load_encoders() -> Encoders:
-    """The embedded encoders, one per kind of concept."""
+    """The embedded encoders by the kind of concept; our own of objects stands beside the one from outside."""
     names = EncoderNames()
-    return {kind: load_encoder(names.of(kind)) for kind in ConceptKind}
+    return Encoders(
+        first={kind: load_encoder(names.of(kind)) for kind in ConceptKind},
+        second={ConceptKind.OBJECT: load_encoder("icons-64-what")},
+    )
 
 
 class Sizes(Value):
@@ -46,12 +49,13 @@ class Sizes(Value):
 
 
 class Setting(Value):
-    """What scores are comparable within: one base, one pair of encoders, one size."""
+    """What scores are comparable within: one base, the same encoders, one size."""
 
     base: str
     object_encoder: str
     style_encoder: str
     sizes: Sizes
+    second_object_encoder: str = ""
 
     def key(self, *parts: str) -> str:
         """The sha256 (hex) of this setting with what determines a run in it."""
@@ -75,12 +79,13 @@ class Laboratory:
 
     @property
     def setting(self) -> Setting:
-        judges = {kind: encoder.fingerprint for kind, encoder in self.encoders.items()}
+        second = self.encoders.second.get(ConceptKind.OBJECT)
         return Setting(
             base=self.base.fingerprint,
-            object_encoder=judges[ConceptKind.OBJECT],
-            style_encoder=judges[ConceptKind.STYLE],
+            object_encoder=self.encoders.first[ConceptKind.OBJECT].fingerprint,
+            style_encoder=self.encoders.first[ConceptKind.STYLE].fingerprint,
             sizes=self.sizes,
+            second_object_encoder="" if second is None else second.fingerprint,
         )
 
     def draw(self, update: Update, asked: Sequence[Asked]) -> list[Image.Image]:

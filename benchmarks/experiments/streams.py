@@ -15,12 +15,13 @@ import torch
 from app.domain.base import Value
 from app.domain.strategies import Fold, StrategyOptions
 from app.domain.training import TrainingOptions
-from benchmarks.experiments.arms import Arm, Learned, Together, learn, learn_together
+from benchmarks.base_quality.vae import round_trip
+from benchmarks.experiments.arms import Arm, Itself, Learned, Taught, Together, learn, learn_together
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_redrawn_styles, draw_styles
 from benchmarks.experiments.first_lessons import shared
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
-from benchmarks.experiments.scoring import Scores, score
+from benchmarks.experiments.scoring import Judged, Scores, score
 from recipes.icons_64.data import Pictures
 from worker.adapters.accumulated import ChainLink, Update
 from worker.evaluation.metrics import FloatArray, Line
@@ -73,7 +74,7 @@ class StreamTrial:
     """A run to do. `arm` None: draw the stream's concepts by the base itself."""
 
     stream: Stream
-    arm: Arm | Together | None
+    arm: Taught
     cells: Cells = Cells.ALL
 
     def key(self, setting: Setting) -> str:
@@ -84,15 +85,15 @@ class StreamTrial:
 class StreamRun(Value):
     """A trial that was done.
 
-    `rows` are R's, by picture: in row i, the version that learned concept i on the concepts up to i; of the base, and
-    of all concepts learned together, one row on all of them. `seconds` are those of each training, by the wall, on so
-    many threads; `version_bytes` the size of what each version keeps.
+    `rows` are R's, by picture: in row i, the version that learned concept i on the concepts up to i; of the base, of
+    all concepts learned together, and of the concepts' own icons, one row on all of them. `seconds` are those of each
+    training, by the wall, on so many threads; `version_bytes` the size of what each version keeps.
     """
 
     setting: Setting
     concepts: tuple[str, ...]
     seed: int
-    arm: Arm | Together | None
+    arm: Taught
     rows: tuple[Row, ...]
     final_losses: tuple[float, ...]
     seconds: tuple[float, ...]
@@ -101,13 +102,16 @@ class StreamRun(Value):
     version_bytes: tuple[int, ...] = ()
 
     @property
+    def has_two_judges(self) -> bool:
+        """Whether every cell was scored by both."""
+        return all(cell.second for row in self.rows for cell in row if cell is not None)
+
+    @property
     def key(self) -> str:
         return _key(self.setting, self.concepts, self.seed, self.arm, self.cells)
 
 
-def _key(
-    setting: Setting, concepts: tuple[str, ...], seed: int, arm: Arm | Together | None, cells: Cells = Cells.ALL
-) -> str:
+def _key(setting: Setting, concepts: tuple[str, ...], seed: int, arm: Taught, cells: Cells = Cells.ALL) -> str:
     taught = "base" if arm is None else arm.model_dump_json()
     return setting.key(*concepts, str(seed), taught, *([] if cells is Cells.ALL else [cells]))
 
@@ -151,6 +155,17 @@ class _Easel:
         """What the version that `update` makes of the base draws of all concepts."""
         return tuple(self.cell(update, place) for place in range(len(self.stream.concepts)))
 
+    def real_row(self, *, through_vae: bool) -> Row:
+        """The concepts' own icons in the place of pictures of them."""
+        return tuple(self._real_cell(place, through_vae=through_vae) for place in range(len(self.stream.concepts)))
+
+    def _real_cell(self, place: int, *, through_vae: bool) -> Scores:
+        concept = self.stream.concepts[place]
+        asked = concept.asked(self.token(place), self.laboratory.sizes.pictures)
+        icons = concept.itself(asked)
+        shown = round_trip(self.laboratory.base, icons) if through_vae else icons
+        return score(self.laboratory.encoders, concept, asked, shown)
+
     def row(self, update: Update, place: int) -> Row:
         """What the version that has just learned the concept at `place` draws of those up to it."""
         every = self.cells is Cells.ALL or place == len(self.stream.concepts) - 1
@@ -162,10 +177,12 @@ class _Easel:
         return score(self.laboratory.encoders, concept, asked, self.laboratory.draw(update, asked))
 
 
-def _made(easel: _Easel, arm: Arm | Together | None) -> Iterator[tuple[Learned | None, Row]]:
+def _made(easel: _Easel, arm: Taught) -> Iterator[tuple[Learned | None, Row]]:
     """Each row, with the lesson that it comes of: of the base, none."""
     if arm is None:
         yield None, easel.whole_row({})
+    elif isinstance(arm, Itself):
+        yield None, easel.real_row(through_vae=arm.through_vae)
     elif isinstance(arm, Together):
         tokens = [easel.token(place) for place in range(len(easel.stream.concepts))]
         lesson = learn_together(easel.laboratory.base, easel.laboratory.manifest, easel.stream.concepts, tokens, arm)
@@ -204,22 +221,22 @@ def _lesson(easel: _Easel, arm: Arm, place: int, chain: tuple[ChainLink, ...]) -
     return learn(base, manifest, easel.stream.concepts[place], easel.token(place), arm, chain)
 
 
-def line_of(run: StreamRun, base: StreamRun, isolated: StreamRun | None = None) -> Line:
-    """R of the run, above the base's row on the same stream: what the metrics are computed from.
+def line_of(run: StreamRun, base: StreamRun, isolated: StreamRun | None = None, judge: Judged = Judged.FIRST) -> Line:
+    """R of the run by that judge, above the base's row on the same stream: what the metrics are computed from.
 
     The last row of `isolated`, on the same stream too, is R*.
     """
     count = len(run.concepts)
-    scores = np.stack([_pictures(row, base) for row in (*base.rows, *run.rows)])
-    alone = None if isolated is None else _pictures(isolated.rows[-1], base)
+    scores = np.stack([_pictures(row, base, judge) for row in (*base.rows, *run.rows)])
+    alone = None if isolated is None else _pictures(isolated.rows[-1], base, judge)
     # What was learned together was learned in the only row there is.
     return Line.of_pictures(scores, [min(place, len(run.rows)) for place in range(1, count + 1)], alone)
 
 
-def _pictures(row: Row, base: StreamRun) -> FloatArray:
+def _pictures(row: Row, base: StreamRun, judge: Judged) -> FloatArray:
     """T x P; NaN where no picture was drawn."""
     scores = np.full((len(base.concepts), base.setting.sizes.pictures), np.nan)
     for place, cell in enumerate(row):
         if cell is not None:
-            scores[place] = cell.identity
+            scores[place] = cell.by(judge)
     return scores

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from app.domain.evaluations import Encoders as EncoderNames
 from benchmarks.experiments.arms import default_training
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
 from benchmarks.experiments.crew import OutOfBudgetError, open_crew
-from benchmarks.experiments.laboratory import EMBEDDED_BASE, Sizes, load_encoders, read_manifest
+from benchmarks.experiments.laboratory import EMBEDDED_BASE, Laboratory, Sizes, read_manifest
 from benchmarks.headroom import tables
-from benchmarks.headroom.runs import Trial, ceiling, gain, perform, runs_in
+from benchmarks.headroom.runs import Trial, ceilings, gain, perform, runs_in
 from benchmarks.headroom.search import Candidate
 from benchmarks.headroom.search import sweep as search
 from benchmarks.icons import WORK_DIR, IconsMissingError, load_icons
@@ -82,9 +83,9 @@ def confirm(
         runs = workers.runs([Trial(concept, training) for concept in concepts], "adapters")
     gains = [gain(run, base) for run, base in zip(runs, bases, strict=True)]
     fix_threads(threads)
-    encoders = load_encoders()
-    ceilings = [ceiling(encoders, concept, base) for concept, base in zip(concepts, bases, strict=True)]
-    table = tables.confirmation_table(gains, ceilings)
+    laboratory = Laboratory.load(model, _SIZES)
+    own = [ceilings(laboratory, concept, base) for concept, base in zip(concepts, bases, strict=True)]
+    table = tables.confirmation_table(gains, own, EncoderNames())
     _write(output / "confirm.md", table)
     print(table)
 

@@ -10,11 +10,12 @@ from app.domain.base import Value
 from app.domain.concepts import ConceptKind
 from app.domain.strategies import MergeOptions
 from app.domain.training import TrainingOptions
+from benchmarks.base_quality.vae import round_trip
 from benchmarks.experiments.arms import Arm, learn
 from benchmarks.experiments.concepts import Concept
 from benchmarks.experiments.laboratory import Laboratory, Setting
 from benchmarks.experiments.results import Results
-from benchmarks.experiments.scoring import Encoders, Scores, score
+from benchmarks.experiments.scoring import Scores, score
 from benchmarks.statistics import standardised_gain
 from worker.strategies.replay import replay
 
@@ -77,14 +78,31 @@ def perform(laboratory: Laboratory, trial: Trial) -> Run:
     )
 
 
-class Gain(Value):
-    """What an adapter changed over the base on one concept, over the same noises and prompts."""
+class Judged(Value):
+    """Mean identities under the base and under the adapter, and the standardised gain, by one judge."""
 
-    concept: str
-    kind: ConceptKind
     base_identity: float
     identity: float
     standardised: float
+
+    @classmethod
+    def of(cls, treated: Sequence[float], control: Sequence[float]) -> "Judged":
+        """From the scores picture by picture, paired."""
+        return cls(
+            base_identity=_mean(control), identity=_mean(treated), standardised=standardised_gain(treated, control)
+        )
+
+
+class Gain(Value):
+    """What an adapter changed over the base on one concept, over the same noises and prompts.
+
+    `first` is by the judge that decides; `second` is None where the kind has one judge.
+    """
+
+    concept: str
+    kind: ConceptKind
+    first: Judged
+    second: Judged | None
     base_background: float
     background: float
     seconds: float
@@ -96,23 +114,38 @@ def gain(run: Run, base: Run) -> Gain:
     return Gain(
         concept=run.concept,
         kind=run.kind,
-        base_identity=_mean(control.identity),
-        identity=_mean(treated.identity),
-        standardised=standardised_gain(treated.identity, control.identity),
+        first=Judged.of(treated.identity, control.identity),
+        second=Judged.of(treated.second, control.second) if treated.second else None,
         base_background=_mean(control.background_right),
         background=_mean(treated.background_right),
         seconds=run.seconds,
     )
 
 
-def ceiling(encoders: Encoders, concept: Concept, base: Run) -> float:
+class Ceiling(Value):
     """The standardised gain of the concept's own icons, anywhere on their backgrounds, over the base's pictures.
 
-    Where it is low the encoder hardly tells the two apart, and no adapter is to be blamed for that.
+    `through_vae`: the same icons once through the base's autoencoder. Where it is low the judge hardly tells the two
+    apart, and no adapter is to be blamed for that.
     """
+
+    real: float
+    through_vae: float
+
+
+def ceilings(laboratory: Laboratory, concept: Concept, base: Run) -> tuple[Ceiling, Ceiling | None]:
+    """By the first judge, and by the second where there is one."""
     asked = concept.asked("itself", len(base.scores.identity))
-    scores = score(encoders, concept, asked, concept.itself(asked))
-    return standardised_gain(scores.identity, base.scores.identity)
+    icons = concept.itself(asked)
+    real, softened = (
+        score(laboratory.encoders, concept, asked, images) for images in (icons, round_trip(laboratory.base, icons))
+    )
+    first = _ceiling(real.identity, softened.identity, base.scores.identity)
+    return first, _ceiling(real.second, softened.second, base.scores.second) if real.second else None
+
+
+def _ceiling(real: Sequence[float], through_vae: Sequence[float], control: Sequence[float]) -> Ceiling:
+    return Ceiling(real=standardised_gain(real, control), through_vae=standardised_gain(through_vae, control))
 
 
 def _mean(values: Sequence[float]) -> float:

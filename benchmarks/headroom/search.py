@@ -69,7 +69,7 @@ class Candidate(Value):
         """Whether backgrounds stay and the time allows it; then the standardised gain, capped, mean over concepts."""
         background = sum(gain.background for gain in self.gains) / len(self.gains)
         seconds = max(gain.seconds for gain in self.gains)
-        learned = sum(min(gain.standardised, _ENOUGH) for gain in self.gains) / len(self.gains)
+        learned = sum(min(gain.first.standardised, _ENOUGH) for gain in self.gains) / len(self.gains)
         return background >= BACKGROUND_KEPT and seconds < SECONDS_ALLOWED, learned
 
 

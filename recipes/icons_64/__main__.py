@@ -16,6 +16,8 @@ from recipes.icons_64 import (
     encoder_report,
     encoder_training,
     export,
+    judge,
+    judge_search,
     latents,
     samples,
     sheet,
@@ -26,11 +28,12 @@ from recipes.icons_64 import (
 from recipes.icons_64.data import WORK_DIR
 from recipes.icons_64.training import DivergedError, Schedule
 from worker.evaluation.encoders.icons import FOLDER as ICONS_FOLDER
+from worker.evaluation.encoders.lite0 import FOLDER as LITE0_FOLDER
 from worker.models.device import flush_denormals
 
 _ROOT = Path(__file__).parents[2]
 _ENCODER, _ENCODER_STYLE = Schedule(2_000), Schedule(1_000)
-_log = logging.getLogger(__name__)
+_ONLY_WHEN_NAMED = frozenset({"trials", "judge-search"})
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class Plan:
         sheet.draw(self.model, _ROOT / "docs" / "images" / "base-model-sheet.png")
 
     def encoder_report(self) -> None:
-        for figure, share in encoder_report.write(self.work_dir, ICONS_FOLDER, self.model).items():
-            _log.info("%s: %s", figure, share)
+        typer.echo(encoder_report.report(self.work_dir, self.model))
 
     def stages(self) -> dict[str, Callable[[], object]]:
         """In the order in which they build on each other."""
@@ -67,6 +69,8 @@ class Plan:
             "encoder": lambda: encoder_training.train_things(self.work_dir, _ENCODER, self.device),
             "encoder-style": lambda: encoder_training.train_styles(self.work_dir, _ENCODER_STYLE, self.device),
             "encoder-export": lambda: encoder_export.export(self.work_dir, ICONS_FOLDER),
+            "judge": lambda: judge.make(self.work_dir, LITE0_FOLDER),
+            "judge-search": lambda: typer.echo(judge_search.search(self.work_dir)),
             "encoder-report": self.encoder_report,
         }
 
@@ -85,10 +89,10 @@ def main(
     trial_steps: Annotated[int, typer.Option(help="How long each arm of the stage trials is.")] = 100,
 ) -> None:
     """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
-    encoder: encoder, encoder-style, encoder-export, encoder-report.
+    encoders: encoder, encoder-style, encoder-export, judge, encoder-report.
 
-    Two run only when named: `trials` compares variants of the denoiser; `adopt` takes MODEL as the start of a new run
-    of latents and unet in WORK_DIR.
+    Three run only when named: `trials` compares variants of the denoiser; `adopt` takes MODEL as the start of a new run
+    of latents and unet in WORK_DIR; `judge-search` prints what the choices in `judge` rest on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     flush_denormals()
@@ -109,7 +113,7 @@ def main(
     elif stage not in (*stages, "all"):
         raise typer.BadParameter(f"{stage!r} is not one of: all, adopt, {', '.join(stages)}")
     for name, run in stages.items():
-        if stage == name or (stage == "all" and name != "trials"):
+        if stage == name or (stage == "all" and name not in _ONLY_WHEN_NAMED):
             _run(run)
 
 

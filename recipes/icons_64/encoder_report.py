@@ -1,12 +1,12 @@
-"""Stage `encoder-report`: how well the shipped encoder tells real pictures apart, most of all names it never saw.
+"""Stage `encoder-report`: how well the shipped encoders tell real pictures apart, most of all names they never saw.
 
-All pictures are placed as the generator's training places them; queries and gallery have other places and backgrounds.
+Each figure stands beside that of the same queries once through the base's autoencoder. All pictures are placed as the
+generator's training places them; queries and gallery have other places and backgrounds.
 """
 
-import json
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 
@@ -17,15 +17,19 @@ from PIL import Image
 from torch import Tensor
 
 from recipes.icons_64.data import Picture, Pictures
-from recipes.icons_64.encoder_export import centroids, draw
+from recipes.icons_64.encoder_export import draw
 from recipes.icons_64.split import load_split
 from recipes.icons_64.vae import to_tensor
+from worker.evaluation.encoders import lite0
 from worker.evaluation.encoders.base import Encoder
-from worker.evaluation.encoders.icons import Head, load_icons
-from worker.evaluation.encoders.prototypes import load_prototypes
+from worker.evaluation.encoders.encoder_registry import load_encoder
+from worker.evaluation.encoders.icons import FOLDER as ICONS
+from worker.evaluation.encoders.icons import Head
+from worker.evaluation.encoders.prototypes import Prototypes, load_prototypes
 
 _Z = 1.96
 _SAMPLED = 1_000
+_FEW = 5
 _BATCH = 64
 
 
@@ -35,6 +39,11 @@ class Share:
 
     right: int
     of: int
+
+    @classmethod
+    def of_all(cls, shares: Sequence["Share"]) -> "Share":
+        """The shares as one; its interval is too narrow where the same pictures were asked again."""
+        return cls(sum(share.right for share in shares), sum(share.of for share in shares))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -60,9 +69,14 @@ def same_label_nearest(queries: Tensor, gallery: Tensor, labels: Sequence[str], 
     return Share(int((index[nearest] == index)[asked].sum()), int(asked.sum()))
 
 
+def equal(labels: Sequence[str]) -> Tensor:
+    """(n, n): where two labels are the same."""
+    return torch.tensor([[a == b for b in labels] for a in labels])
+
+
 @dataclass(frozen=True)
 class _Drawn:
-    """Two drawings of the same pictures, embedded by one head; `images`: those of the queries."""
+    """Two drawings of the same pictures, embedded by one encoder; `images`: those of the queries."""
 
     encoder: Encoder
     images: Sequence[Image.Image]
@@ -85,51 +99,92 @@ class _Drawn:
 
     def same_name_in_another_set(self) -> Share:
         """Pictures of the query's own set are left out of the gallery."""
-        return same_label_nearest(self.queries, self.gallery, self.names, _equal(self.sets))
+        return same_label_nearest(self.queries, self.gallery, self.names, equal(self.sets))
 
     def same_set(self) -> Share:
         """Pictures of the query's own name are left out of the gallery."""
-        return same_label_nearest(self.queries, self.gallery, self.sets, _equal(self.names))
+        return same_label_nearest(self.queries, self.gallery, self.sets, equal(self.names))
 
 
-def _equal(labels: Sequence[str]) -> Tensor:
-    return torch.tensor([[a == b for b in labels] for a in labels])
+@dataclass(frozen=True)
+class Line:
+    """A row of the report. `through_vae`: the same, with queries that were once through the base's autoencoder."""
+
+    encoder: str
+    figure: str
+    real: Share
+    through_vae: Share
+
+    def __str__(self) -> str:
+        return f"| `{self.encoder}` | {self.figure} | {self.real} | {self.through_vae} |"
+
+
+Figure = Callable[[_Drawn], Share]
 
 
 @dataclass(frozen=True)
 class Report:
-    """The pictures, the encoder in `folder` that looks at them, and what the generator's autoencoder makes of them."""
+    """The pictures, and what the generator's autoencoder makes of them."""
 
     pictures: Pictures
-    folder: Path
     vae: AutoencoderKL
 
-    def shares(self) -> dict[str, Share]:
-        unseen_names = self.pictures.of_held_out_names
-        held_out = load_split().held_out_names
-        unseen_both = [p for p in self.pictures.of_held_out_sets if p.name in held_out]
-        what, how = self._drawn(Head.WHAT, unseen_names), self._drawn(Head.HOW, unseen_names)
-        strange_what, strange_how = self._drawn(Head.WHAT, unseen_both), self._drawn(Head.HOW, unseen_both)
-        everywhere = self._drawn(Head.HOW, [*unseen_names, *unseen_both])
-        return {
-            "what, held-out names: same name nearest": what.same_name(),
-            "what, held-out names: same name nearest, from another set": what.same_name_in_another_set(),
-            "what, held-out names in held-out sets: same name nearest": strange_what.same_name(),
-            "what, held-out names in held-out sets: from another set": strange_what.same_name_in_another_set(),
-            "how, held-out names: same set nearest": how.same_set(),
-            "how, held-out names: nearest prototype": self._nearest_prototype(how),
-            "how, held-out names in held-out sets: same set nearest": strange_how.same_set(),
-            "how, held-out names in held-out sets: nearest centroid": self._nearest_centroid(strange_how),
-            "how, held-out names in all sets: same set nearest": everywhere.same_set(),
-            "what, held-out names, through the base's autoencoder: same name nearest": self._softened(what).same_name(),
-            "how, held-out names, through the base's autoencoder: nearest prototype": self._nearest_prototype(
-                self._softened(how)
-            ),
-            **self._pretrained_names(),
-        }
+    def lines(self) -> list[Line]:
+        what = [line for name in (lite0.NAME, "icons-64-what") for line in self._of_what(name)]
+        return [*what, *self._of_how("icons-64-how")]
 
-    def _drawn(self, head: Head, chosen: Sequence[Picture]) -> _Drawn:
-        encoder = load_icons(head, torch.device("cpu"), self.folder)
+    def _of_what(self, name: str) -> list[Line]:
+        folder = lite0.FOLDER if name == lite0.NAME else ICONS
+        known = load_prototypes(Head.WHAT, folder)
+        among = f"{len(known.labels)} prototypes"
+        return [
+            *self._lines(name, "held-out names", self._unseen_names, _BY_NAME),
+            *self._lines(name, "held-out names in held-out sets", self._unseen_both, _BY_NAME),
+            *self._lines(
+                name,
+                "pretraining names",
+                random.Random(0).sample(self.pictures.for_pretraining, _SAMPLED),
+                {
+                    f"the nearest of {among}": lambda drawn: _found(known, drawn.queries, drawn.names, 1),
+                    f"among the {_FEW} nearest of {among}": lambda drawn: _found(
+                        known, drawn.queries, drawn.names, _FEW
+                    ),
+                },
+            ),
+        ]
+
+    def _of_how(self, name: str) -> list[Line]:
+        known = load_prototypes(Head.HOW, ICONS)
+        nearest: Figure = lambda drawn: _found(known, drawn.queries, drawn.sets, 1)  # noqa: E731
+        trained_on = [p for p in self._unseen_names if p.set_name in known.labels]
+        same_set = {"the nearest picture of another name is of the same set": _Drawn.same_set}
+        return [
+            *self._lines(
+                name, "held-out names", trained_on, {f"the nearest of {len(known.labels)} sets' prototypes": nearest}
+            ),
+            *self._lines(name, "held-out names", self._unseen_names, same_set),
+            *self._lines(name, "held-out names in held-out sets", self._unseen_both, same_set),
+            *self._lines(name, "held-out names in all sets", [*self._unseen_names, *self._unseen_both], same_set),
+        ]
+
+    @property
+    def _unseen_names(self) -> list[Picture]:
+        return self.pictures.of_held_out_names
+
+    @property
+    def _unseen_both(self) -> list[Picture]:
+        held_out = load_split().held_out_names
+        return [picture for picture in self.pictures.of_held_out_sets if picture.name in held_out]
+
+    def _lines(self, name: str, asked: str, chosen: Sequence[Picture], figures: Mapping[str, Figure]) -> list[Line]:
+        if not chosen:
+            return []
+        drawn = self._drawn(name, chosen)
+        softened = self._softened(drawn)
+        return [Line(name, f"{asked}: {what}", figure(drawn), figure(softened)) for what, figure in figures.items()]
+
+    def _drawn(self, name: str, chosen: Sequence[Picture]) -> _Drawn:
+        encoder = load_encoder(name)
         asked, known = (draw(self.pictures, chosen, random.Random(part)) for part in ("queries", "gallery"))
         return _Drawn(encoder, asked, chosen, encoder.embed(asked), encoder.embed(known))
 
@@ -148,35 +203,22 @@ class Report:
         pixels = self.vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round().byte()
         return [Image.fromarray(each) for each in pixels.permute(0, 2, 3, 1).numpy()]
 
-    def _nearest_prototype(self, drawn: _Drawn) -> Share:
-        """Prototypes are of pretraining names only."""
-        found = load_prototypes(Head.HOW, self.folder).nearest(drawn.queries)
-        return Share(sum(best == own for (best,), own in zip(found, drawn.sets, strict=True)), len(found))
 
-    def _nearest_centroid(self, drawn: _Drawn) -> Share:
-        """Centroids of the held-out sets, of pretraining names only."""
-        held_out = load_split().held_out_names
-        known = [p for p in self.pictures.of_held_out_sets if p.name not in held_out]
-        known = random.Random(0).sample(known, _SAMPLED)
-        labels, points = centroids(self._drawn(Head.HOW, known).queries, [p.set_name for p in known])
-        found = [labels[index] for index in (drawn.queries @ points.T).argmax(1).tolist()]
-        return Share(sum(best == own for best, own in zip(found, drawn.sets, strict=True)), len(found))
-
-    def _pretrained_names(self) -> dict[str, Share]:
-        """The ceiling of the quality report: icons that the encoder was trained on, drawn again."""
-        drawn = self._drawn(Head.WHAT, random.Random(0).sample(self.pictures.for_encoder, _SAMPLED))
-        found = load_prototypes(Head.WHAT, self.folder).nearest(drawn.queries, count=5)
-        pairs = list(zip(found, drawn.names, strict=True))
-        return {
-            "what, pretrained names: nearest prototype": Share(sum(own == best[0] for best, own in pairs), len(pairs)),
-            "what, pretrained names: among the 5 nearest": Share(sum(own in best for best, own in pairs), len(pairs)),
-        }
+_BY_NAME: Mapping[str, Figure] = {
+    "the nearest picture has the same name": _Drawn.same_name,
+    "the nearest of another set has the same name": _Drawn.same_name_in_another_set,
+}
 
 
-def write(work_dir: Path, folder: Path, base: Path) -> dict[str, Share]:
-    """Measure the encoder in `folder`; print to and return from `encoder-figures.json` in the working directory."""
+def _found(known: Prototypes, queries: Tensor, own: Sequence[str], count: int) -> Share:
+    """How many have their own label among the `count` nearest; prototypes are of pretraining names and sets only."""
+    nearest = known.nearest(queries, count)
+    return Share(sum(label in labels for label, labels in zip(own, nearest, strict=True)), len(nearest))
+
+
+def report(work_dir: Path, base: Path) -> str:
+    """The shipped encoders' figures as a table; the autoencoder is that of the base in that folder."""
     vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32)
-    shares = Report(Pictures.load(work_dir), folder, vae).shares()
-    figures = {name: asdict(share) for name, share in shares.items()}
-    (work_dir / "encoder-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-    return shares
+    lines = Report(Pictures.load(work_dir), vae).lines()
+    head = "| encoder | figure | real pictures | real, through the VAE |"
+    return "\n".join([head, "| --- | --- | --- | --- |", *map(str, lines)])

@@ -21,6 +21,7 @@ from benchmarks.experiments.concepts import STYLE_SETS
 from benchmarks.experiments.crew import Crew, RunT, TrialT
 from benchmarks.experiments.laboratory import Laboratory, Sizes
 from benchmarks.experiments.results import Results
+from benchmarks.experiments.scoring import Encoders
 from benchmarks.progress import bars
 from recipes.icons_64.captions import SET_NOUNS
 from recipes.icons_64.data import Picture, Pictures
@@ -53,10 +54,11 @@ class MiddleColour:
 
 
 def laboratory(pictures: int = 4) -> Laboratory:
-    """The tiny base, and both encoders looking at colours."""
+    """The tiny base, and all encoders looking at colours."""
     manifest = BaseModelManifest(name="tiny-sd", family=Family.SD, resolution=64, rare_tokens=RARE_TOKENS)
     sizes = Sizes(pictures=pictures, sampling_steps=2)
-    return Laboratory(tiny_base(), manifest, dict.fromkeys(ConceptKind, MiddleColour()), sizes)
+    encoders = Encoders(dict.fromkeys(ConceptKind, MiddleColour()), {ConceptKind.OBJECT: MiddleColour("second")})
+    return Laboratory(tiny_base(), manifest, encoders, sizes)
 
 
 class Counted(Generic[TrialT, RunT]):

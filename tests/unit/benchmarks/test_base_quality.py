@@ -1,6 +1,7 @@
 """The quality report: what counts as right, what is drawn for it, and the table that docs show."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.base_quality import diversity, docs, sheet
+from benchmarks.base_quality import diversity, docs, set_given_name, sheet
 from benchmarks.base_quality.asks import Ask, draw_asks, draw_real, known_names
 from benchmarks.base_quality.figures import Figure, Report, markdown
-from benchmarks.base_quality.judge import Judge
+from benchmarks.base_quality.judge import Judges, NameJudge, SetJudge, backgrounds_right
 from benchmarks.base_quality.measure import Drawn, draw_sample, sample_size, verdict_figures
 from benchmarks.base_quality.vae import psnr, round_trip
 from benchmarks.drawing import Sampler, Wanted, draw
@@ -33,7 +34,8 @@ def of_colours(colours: dict[str, tuple[int, int, int]]) -> Prototypes:
     return Prototypes(tuple(colours), MiddleColour().embed(flat))
 
 
-JUDGE = Judge(MiddleColour(), MiddleColour(), of_colours({**COLOURS, **MORE}), of_colours(SETS))
+NAMES = NameJudge(MiddleColour(), of_colours({**COLOURS, **MORE}))
+JUDGES = Judges((NAMES, NAMES), SetJudge(MiddleColour(), of_colours(SETS)))
 
 
 def picture(middle: tuple[int, int, int], background: str) -> Image.Image:
@@ -50,16 +52,42 @@ def test_each_verdict_is_about_its_own_part_of_the_ask() -> None:
         Ask("noto", "plum", "blue"),
         Ask("noto", "cherry", "pink"),
     ]
-    found = JUDGE.verdicts([right] * len(asks), asks)
-    assert [v.background for v in found] == [True, True, True, False]
-    assert [v.set_right for v in found] == [True, False, True, True]
+    images = [right] * len(asks)
+    found = NAMES.verdicts(images, asks)
+    assert backgrounds_right(images, asks) == [True, True, True, False]
+    assert JUDGES.sets.right(images, asks) == [True, False, True, True]
     assert [v.top_1 for v in found] == [True, True, False, True]
     assert all(v.top_5 for v in found)
-    assert not JUDGE.verdicts([right], [Ask("noto", "leaf", "blue")])[0].top_1
+    assert not NAMES.verdicts([right], [Ask("noto", "leaf", "blue")])[0].top_1
     # Of seven names, the two that are least like red are not among the five nearest.
-    least = (JUDGE.names.points @ MiddleColour().embed([right])[0]).argsort()[:2]
-    far = [Ask("noto", JUDGE.names.labels[place], "blue") for place in least.tolist()]
-    assert not any(v.top_5 for v in JUDGE.verdicts([right, right], far))
+    least = (NAMES.names.points @ MiddleColour().embed([right])[0]).argsort()[:2]
+    far = [Ask("noto", NAMES.names.labels[place], "blue") for place in least.tolist()]
+    assert not any(v.top_5 for v in NAMES.verdicts([right, right], far))
+
+
+def test_a_set_is_judged_among_the_real_pictures_of_its_name_by_the_pixels() -> None:
+    """A real picture is nearest to its own set, and still when mixed with another's, up to the half."""
+    real = set_given_name.draw_real(icons(), 40, seed=0)
+    asks, images = [ask for ask, _ in real], [image for _, image in real]
+    assert all(set_given_name.right(icons(), images, asks))
+    other = {name: next(s for s in SET_NOUNS if s != name) for name in SET_NOUNS}
+    crossed = [replace(ask, set_name=other[ask.set_name]) for ask in asks]
+    assert not any(set_given_name.right(icons(), images, crossed))
+    theirs = [set_given_name.reference(icons(), ask) for ask in crossed]
+    for share, nearest in ((0.4, asks), (0.6, crossed)):
+        mixed = [Image.blend(a, b, share) for a, b in zip(images, theirs, strict=True)]
+        # A third set's square may happen to lie in between.
+        assert sum(set_given_name.right(icons(), mixed, nearest)) > 30
+
+
+def test_a_set_without_that_name_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(ValueError, match="no picture of 'nothing'"):
+        set_given_name.right(icons(), [picture((0, 0, 0), "red")], [Ask("noto", "nothing", "red")])
+
+
+def test_sets_that_our_judge_never_saw_are_not_judged_by_it() -> None:
+    assert JUDGES.sets.knows([Ask("noto", "cherry", "red")])
+    assert not JUDGES.sets.knows([Ask("noto", "cherry", "red"), Ask("fluent-emoji", "cherry", "red")])
 
 
 def test_prompts_are_over_all_sets_and_colours_and_the_same_each_time() -> None:
@@ -83,8 +111,7 @@ def test_real_pictures_show_what_they_say() -> None:
     for ask, image in drawn:
         middle = np.asarray(image)[32, 32].astype(int)
         assert np.abs(middle - rows[ask.set_name, ask.name]).max() <= 2
-    found = JUDGE.verdicts([image for _, image in drawn], [Ask("noto", "cherry", ask.background) for ask, _ in drawn])
-    assert all(verdict.background for verdict in found)
+    assert all(backgrounds_right([image for _, image in drawn], [ask for ask, _ in drawn]))
 
 
 def test_a_sample_has_a_noise_for_each_picture_and_groups_of_one_prompt() -> None:
@@ -99,9 +126,9 @@ def test_a_sample_has_a_noise_for_each_picture_and_groups_of_one_prompt() -> Non
 
 def test_without_icons_only_what_was_drawn_is_judged() -> None:
     drawn = Drawn([Ask("noto", "cherry", "red"), Ask("noto", "sun", "blue")], [picture((255, 0, 0), "red")] * 2, [])
-    figures = verdict_figures(JUDGE, tiny_base(), drawn, None)
+    figures = verdict_figures(JUDGES, tiny_base(), drawn, None)
     shares = [figure.generated.value for figure in figures if isinstance(figure.generated, Estimate)]
-    assert shares == [0.5, 1.0, 0.5, 1.0]
+    assert shares == [0.5, 0.5, 1.0, 0.5, 1.0, 1.0]
     assert all(figure.real is figure.through_vae is None for figure in figures)
 
 
@@ -151,7 +178,7 @@ REPORT = Report(
     date="2026-11-23",
     machine="x86_64, 2 threads",
     base="0123456789abcdef",
-    encoder="fedcba9876543210",
+    encoders={"lite0-what": "fedcba9876543210", "icons-64-what": "0011223344556677"},
     pictures=400,
     names=454,
     sampling_steps=25,
@@ -174,7 +201,10 @@ def test_the_table_says_how_surely_and_on_what() -> None:
     table = markdown(REPORT).splitlines()
     assert table[2] == "| background right | 98.0% (96.0% to 99.1%) | 100.0% (99.0% to 100.0%) |  | >= 97% |"
     assert table[3] == "| size | 28.7 MB |  |  |  |"
-    assert "Base 0123456789ab, encoder fedcba987654. 400 prompts over 454 names" in table[5]
+    assert (
+        "Base 0123456789ab, encoders lite0-what fedcba987654, icons-64-what 001122334455. 400 prompts over 454 names"
+        in table[5]
+    )
     assert table[-1] == "No icons."
     assert Report.model_validate_json(REPORT.model_dump_json()) == REPORT
 

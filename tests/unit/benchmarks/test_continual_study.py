@@ -8,16 +8,25 @@ import pytest
 
 from app.domain.strategies import IsolatedOptions, MagnitudeOptions, MergeOptions, NaiveOptions, SelfReplayOptions
 from app.domain.training import TrainingOptions
-from benchmarks.continual_study.contestants import BASE, CHALLENGER, ISOLATED, JOINT, PAPERS_FOUR, Taught
+from benchmarks.continual_study.contestants import (
+    BASE,
+    CEILINGS,
+    CHALLENGER,
+    ISOLATED,
+    JOINT,
+    PAPERS_FOUR,
+    REAL,
+    REAL_THROUGH_VAE,
+)
 from benchmarks.continual_study.figures import heatmap, trade_off
 from benchmarks.continual_study.outcomes import Outcome, best_by_retention, outcome, paired
 from benchmarks.continual_study.plan import Plan, estimated_seconds
 from benchmarks.continual_study.report import contestants_of, heats_of, standings, write_report
 from benchmarks.continual_study.tables import Standings, answer, told
-from benchmarks.experiments.arms import Together
+from benchmarks.experiments.arms import Arm, Itself, Taught, Together
 from benchmarks.experiments.concepts import Part
 from benchmarks.experiments.crew import OutOfBudgetError
-from benchmarks.experiments.scoring import Scores
+from benchmarks.experiments.scoring import Judged, Scores
 from benchmarks.experiments.streams import Cells, Kind, Row, Stream, StreamRun, StreamTrial, stream_of, stream_runs_in
 from benchmarks.statistics import Estimate
 from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
@@ -26,7 +35,7 @@ SETTING = laboratory().setting
 LENGTH = 3
 STREAMS = [stream_of(Kind.OBJECT, icons(), Part.SEARCH, LENGTH, seed) for seed in range(3)]
 TRAINING = TrainingOptions(steps=10)
-ENTRANTS = (BASE, ISOLATED, *PAPERS_FOUR, CHALLENGER, JOINT)
+ENTRANTS = (BASE, ISOLATED, *CEILINGS, *PAPERS_FOUR, CHALLENGER, JOINT)
 FLOOR, ALONE = 0.1, 0.9
 # By strategy: the score when just learned, and what each later lesson takes from it.
 WORLD = {
@@ -40,12 +49,16 @@ WORLD = {
 def cell(identity: float, seed: int = 0) -> Scores:
     # Harder streams take from all alike, so that only pairing shows the differences between strategies at their size.
     own = identity - 0.02 * seed
-    return Scores(identity=(own + 0.001, own - 0.001, own, own), background_right=(True, True, True, False))
+    seen = (own + 0.001, own - 0.001, own, own)
+    # The second judge sees half of every difference.
+    return Scores(identity=seen, background_right=(True, True, True, False), second=tuple(value / 2 for value in seen))
 
 
 def rows_of(arm: Taught, seed: int) -> tuple[Row, ...]:
     if arm is None:
         return (tuple(cell(FLOOR, seed) for _ in range(LENGTH)),)
+    if isinstance(arm, Itself):
+        return (tuple(cell(0.97 if arm.through_vae else 1.0, seed) for _ in range(LENGTH)),)
     if isinstance(arm, Together):
         return (tuple(cell(0.85, seed) for _ in range(LENGTH)),)
     if isinstance(arm.strategy, IsolatedOptions):
@@ -61,7 +74,8 @@ def rows_of(arm: Taught, seed: int) -> tuple[Row, ...]:
 
 
 def simulated(trial: StreamTrial) -> StreamRun:
-    seed, lessons = trial.stream.seed, 0 if trial.arm is None else 1 if isinstance(trial.arm, Together) else LENGTH
+    seed = trial.stream.seed
+    lessons = 1 if isinstance(trial.arm, Together) else 0 if isinstance(trial.arm, Itself | None) else LENGTH
     return StreamRun(
         setting=SETTING,
         concepts=tuple(concept.name for concept in trial.stream.concepts),
@@ -84,9 +98,9 @@ def runs_of(plan: Plan) -> list[StreamRun]:
     return [simulated(trial) for stream in plan.streams for trial in plan.of_stream(stream)]
 
 
-def found(streams: Sequence[Stream] = STREAMS) -> Standings:
-    (heats,) = heats_of(runs_of(plan_of(streams))).values()
-    return standings(heats)
+def found(judge: Judged = Judged.FIRST) -> Standings:
+    (heats,) = heats_of(runs_of(plan_of(STREAMS))).values()
+    return standings(heats, judge)
 
 
 def test_figures_are_those_worked_out_by_hand() -> None:
@@ -104,12 +118,21 @@ def test_figures_are_those_worked_out_by_hand() -> None:
 
 def test_bounds_have_no_figures_that_they_cannot_have() -> None:
     by_name = found()
-    for name in (BASE.name, JOINT.name):
+    for name in (BASE.name, JOINT.name, REAL.name):
         assert all(math.isnan(one.plasticity) and math.isnan(one.forgetting) for one in by_name[name])
     assert by_name[BASE.name][0].retention == pytest.approx(0.0, abs=1e-9)
     assert by_name[JOINT.name][0].retention == pytest.approx(0.75 / 0.8)
     assert by_name[ISOLATED.name][0].retention == pytest.approx(1.0)
+    assert by_name[REAL.name][0].average_score == pytest.approx(1.0)
+    assert by_name[REAL_THROUGH_VAE.name][0].average_score == pytest.approx(0.97)
     assert by_name[ISOLATED.name][0].forgetting == pytest.approx(0.0)
+
+
+def test_the_second_judge_has_figures_of_its_own() -> None:
+    first, second = (found(judge)["merge"][0] for judge in Judged)
+    assert (first.average_score, second.average_score) == pytest.approx((0.7, 0.35))
+    assert (first.forgetting, second.forgetting) == pytest.approx((0.15, 0.075))
+    assert first.retention == pytest.approx(second.retention)
 
 
 def test_only_runs_that_both_have_are_paired_and_what_they_share_falls_out() -> None:
@@ -196,7 +219,9 @@ def test_the_report_keeps_sizes_apart_and_draws_them(tmp_path: Path) -> None:
     write_report(tmp_path)
     text = (tmp_path / "confirmation-objects.md").read_text()
     assert text.count("## 3 concepts, 10 steps each") == text.count("## 3 concepts, 5 steps each") == 1
-    assert text.count("| merge | 3 | 0.750") == 2
+    # Two sizes, by two judges each, the one from outside first.
+    assert text.count("| merge | 3 | 0.750") == text.count("| real pictures | 3 |") == 4
+    assert text.index("nobody here trained") < text.index("that was trained here")
     pictures = sorted(path.name for path in tmp_path.glob("*.png"))
     assert len(pictures) == 4
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
@@ -224,12 +249,12 @@ def test_every_contestant_starts_from_the_streams_seed_and_joint_training_has_al
     joint = arms[-1]
     assert isinstance(joint, Together)
     assert joint.together.steps == TRAINING.steps * LENGTH
-    assert {_training(arm).seed for arm in arms[1:]} == {2}
+    assert {_training(arm).seed for arm in arms[1:] if not isinstance(arm, Itself)} == {2}
     assert len({trial.key(SETTING) for stream in STREAMS for trial in plan.of_stream(stream)}) == len(ENTRANTS) * 3
 
 
 def _training(arm: Taught) -> TrainingOptions:
-    assert arm is not None
+    assert isinstance(arm, Arm | Together)
     return arm.together if isinstance(arm, Together) else arm.training
 
 
@@ -240,11 +265,13 @@ def test_the_sizes_are_told_with_a_time_that_grows_with_the_work() -> None:
     )
     assert base < merge < replay
     text = plan.sizes_told(6, 2)
-    assert "3 runs of 3 concepts, 10 steps a lesson, 6 pictures a cell (ends): base; isolated; naive" in text
+    assert (
+        "3 runs of 3 concepts, 10 steps a lesson, 6 pictures a cell (ends): base; isolated; real pictures; real" in text
+    )
 
 
 def test_outcomes_want_the_same_stream() -> None:
     runs = runs_of(plan_of(STREAMS[:1]))
-    one = outcome(runs[3], runs[0], runs[1])
+    one = outcome(runs[5], runs[0], runs[1])
     assert isinstance(one, Outcome)
     assert one.alone == pytest.approx((ALONE,) * LENGTH)

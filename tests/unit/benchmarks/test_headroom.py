@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.concepts import ConceptKind
+from app.domain.evaluations import Encoders
 from app.domain.training import TrainingOptions
+from benchmarks.base_quality.vae import round_trip
 from benchmarks.experiments.concepts import Concept, Part, draw_objects, draw_styles
 from benchmarks.experiments.crew import OutOfBudgetError
 from benchmarks.experiments.scoring import Scores, score
 from benchmarks.headroom import tables
-from benchmarks.headroom.runs import Run, Trial, ceiling, gain, perform, runs_in
-from benchmarks.headroom.search import FINALISTS, MODULES, START, sweep
+from benchmarks.headroom.runs import Ceiling, Run, Trial, ceilings, gain, perform, runs_in
+from benchmarks.headroom.search import FINALISTS, MODULES, START, Candidate, sweep
+from benchmarks.statistics import standardised_gain
 from tests.unit.benchmarks.made_up import Counted, crew_of, icons, laboratory
 
 CONCEPTS = [*draw_objects(icons(), Part.TUNING, 3, 0), *draw_styles(icons(), Part.TUNING, 1, 0)]
@@ -91,10 +95,16 @@ def test_the_search_finds_the_best_of_each_stage_and_minds_the_background(tmp_pa
 
 def test_the_confirmation_counts_what_was_learned() -> None:
     gains = [gain(simulated(Trial(c, START)), simulated(Trial(c, None))) for c in CONCEPTS]
-    learned = [gain.model_copy(update={"standardised": 1.5}) for gain in gains[1:]]
-    unlearned = gains[0].model_copy(update={"standardised": 1.4, "background": 0.5, "seconds": 61.0})
-    table = tables.confirmation_table([*learned, unlearned], [2.0, 1.5, 1.4, 0.3])
-    assert "75% (30% to 95%) of 4 concepts; their own icons: 2." in table
+    enough, little = (gains[0].first.model_copy(update={"standardised": value}) for value in (1.5, 1.4))
+    learned = [gain.model_copy(update={"first": enough}) for gain in gains[1:]]
+    unlearned = gains[0].model_copy(update={"first": little, "second": enough, "background": 0.5, "seconds": 61.0})
+    firsts = [Ceiling(real=real, through_vae=real - 0.3) for real in (2.0, 1.5, 1.4, 0.3)]
+    own = [(firsts[0], None), (firsts[1], None), (firsts[2], None), (firsts[3], firsts[0])]
+    table = tables.confirmation_table([*learned, unlearned], own, Encoders())
+    ours, theirs = table.split("which was trained here")
+    assert "75% (30% to 95%) of 4 concepts; real pictures: 2, through the VAE: 1." in ours
+    assert "By `lite0-what` (objects)" in ours
+    assert "100% (21% to 100%) of 1 concepts; real pictures: 1, through the VAE: 1." in theirs
     assert "Background right: 88%" in table
     assert "at most 61 s" in table
 
@@ -102,13 +112,38 @@ def test_the_confirmation_counts_what_was_learned() -> None:
 @pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
 def test_the_ceiling_is_what_the_concepts_own_icons_gain_over_the_base(concept: Concept) -> None:
     """The base's pictures are given scores a known way below those of the icons."""
-    encoders = laboratory().encoders
+    tiny = laboratory()
     asked = concept.asked("zqa", PICTURES)
-    own = score(encoders, concept, asked, concept.itself(asked)).identity
+    icons = concept.itself(asked)
+    own, softened = (score(tiny.encoders, concept, asked, p).identity for p in (icons, round_trip(tiny.base, icons)))
     below = tuple(value - (0.3 if n % 2 else 0.1) for n, value in enumerate(own))
-    base = simulated(Trial(concept, None)).model_copy(update={"scores": Scores(identity=below, background_right=())})
+    second = below if concept.kind is ConceptKind.OBJECT else ()
+    scores = Scores(identity=below, background_right=(), second=second)
+    base = simulated(Trial(concept, None)).model_copy(update={"scores": scores})
     expected = 0.2 / (0.1 * math.sqrt(PICTURES / (PICTURES - 1)))
-    assert ceiling(encoders, concept, base) == pytest.approx(expected, rel=1e-4)
+    first, other = ceilings(tiny, concept, base)
+    assert first.real == pytest.approx(expected, rel=1e-4)
+    assert first.through_vae == pytest.approx(standardised_gain(softened, below), rel=1e-4)
+    # Both look at the same colours here, and only objects have two.
+    assert other == (first if concept.kind is ConceptKind.OBJECT else None)
+
+
+def test_both_judges_are_reported_and_the_first_decides() -> None:
+    """Of two options, one is better by the first judge and one by the second."""
+    base, run = simulated(Trial(CONCEPTS[0], None)), simulated(Trial(CONCEPTS[0], START))
+    noisy = tuple(0.3 + (0.1 if n % 2 else -0.1) for n in range(PICTURES))
+    up, down = (tuple(value + step + 0.001 * n for n, value in enumerate(noisy)) for step in (0.2, -0.2))
+    gains = []
+    for identity, second in ((up, down), (down, up)):
+        judged = [
+            one.model_copy(update={"scores": one.scores.model_copy(update={"identity": i, "second": s})})
+            for one, i, s in ((run, identity, second), (base, noisy, noisy))
+        ]
+        gains.append(gain(*judged))
+    assert gains[0].first == gains[1].second
+    assert gains[0].second == gains[1].first
+    merits = [Candidate(training=START, gains=(one,)).merit for one in gains]
+    assert merits[0] > merits[1]
 
 
 @pytest.mark.parametrize("concept", CONCEPTS[-2:], ids=lambda concept: concept.kind)
