@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db.session import make_engine, transaction
 from app.db.tables import ApiKey, BaseModelRow, User
 from app.domain.base_models import BaseModelManifest
+from app.domain.base_versions import name_of
+from app.domain.base_weights import fingerprint
 from app.domain.errors import NotReadyError
 from app.domain.keys import KeyScope, hash_key, new_key
 from app.settings import Settings
@@ -79,9 +81,29 @@ def _add_key(session: Session, user: User) -> str:
 def _register_base_models(session: Session, folder: Path) -> None:
     for path in sorted(folder.glob(f"*/{_MANIFEST}")):
         manifest = BaseModelManifest.model_validate_json(path.read_text())
-        row = {"source": str(path.parent.resolve()), "manifest": manifest}
+        source = path.parent.resolve()
+        found = _fingerprint(source, manifest)
+        name, alias = (manifest.name, None) if found is None else name_of(manifest.name, found)
+        row = {
+            "source": str(source),
+            "manifest": manifest,
+            "alias": alias,
+            "fingerprint": None if alias is None else found,
+            "found_fingerprint": found,
+        }
         session.execute(
             insert(BaseModelRow)
-            .values(name=manifest.name, **row)
+            .values(name=name, **row)
             .on_conflict_do_update(index_elements=[BaseModelRow.name], set_=row)
         )
+        # Earlier versions lay in the same folder, and lie there no more.
+        others = update(BaseModelRow).where(BaseModelRow.source == str(source), BaseModelRow.name != name)
+        session.execute(others.values(found_fingerprint=found))
+
+
+def _fingerprint(folder: Path, manifest: BaseModelManifest) -> str | None:
+    """None where the folder is not whole: the first job that needs it says so."""
+    try:
+        return fingerprint(folder, manifest.family.components)
+    except OSError:
+        return None

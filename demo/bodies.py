@@ -25,6 +25,38 @@ class Concept(Body):
     name: str
 
 
+class Canvas(Body):
+    """The sides that pictures may have."""
+
+    max_side: int
+
+
+class Manifest(Body):
+    """What is known of a base model."""
+
+    resolution: int
+    canvas: Canvas | None = None
+
+    @property
+    def wide(self) -> int | None:
+        """The width of a picture with room for two things, if the base draws such pictures."""
+        width = 2 * self.resolution
+        return width if self.canvas is not None and self.canvas.max_side >= width else None
+
+
+class BaseModelBody(Body):
+    """A base model."""
+
+    name: str
+    manifest: Manifest
+
+
+class BaseModels(Body):
+    """All that there are."""
+
+    items: tuple[BaseModelBody, ...]
+
+
 class Strategy(Body):
     """A continual strategy."""
 
@@ -43,6 +75,7 @@ class Lineage(Body):
 
     id: str
     name: str
+    base_model: str
     strategy: Strategy
     training: dict[str, JsonValue]
 

@@ -8,7 +8,18 @@ from typing import Any, TypeVar
 
 import httpx
 
-from demo.bodies import Body, Concept, CreatedUser, Generation, Job, Lineage, Strategies, Version
+from demo.bodies import (
+    BaseModels,
+    Body,
+    Concept,
+    CreatedUser,
+    Generation,
+    Job,
+    Lineage,
+    Manifest,
+    Strategies,
+    Version,
+)
 from demo.errors import DemoError
 
 B = TypeVar("B", bound=Body)
@@ -58,6 +69,11 @@ class Client:
         body = {"name": name, "base_model": base_model, "strategy": {"name": strategy}, "training": training}
         return self._send(Lineage, "POST", "/v1/lineages", json=body)
 
+    def manifest(self, base_model: str) -> Manifest:
+        """What is known of a base model, by the name that a lineage has."""
+        bases = self._send(BaseModels, "GET", "/v1/base-models").items
+        return next(base.manifest for base in bases if base.name == base_model)
+
     def strategy_summary(self, name: str) -> str:
         """What a strategy does, in one sentence."""
         strategies = self._send(Strategies, "GET", "/v1/strategies").items
@@ -71,15 +87,17 @@ class Client:
         """One version."""
         return self._send(Version, "GET", f"/v1/lineages/{lineage_id}/versions/{number}")
 
-    def generate(self, lineage_id: str, version: int, prompt: str, num_images: int, seed: int) -> Job:
-        """Draw pictures from a version, with the base model's own sampling options."""
-        body = {
+    def generate(
+        self, lineage_id: str, version: int, prompt: str, num_images: int, seed: int, width: int | None = None
+    ) -> Job:
+        """Draw pictures from a version, with the base model's own sampling options; in its own size but for `width`."""
+        body: dict[str, Any] = {
             "lineage_id": lineage_id,
             "version": version,
             "prompt": prompt,
             "num_images": num_images,
             "seed": seed,
-        }
+        } | ({} if width is None else {"width": width})
         return self._send(Job, "POST", "/v1/generations", json=body)
 
     def generation(self, generation_id: str) -> Generation:

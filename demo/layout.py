@@ -56,6 +56,12 @@ class Layout:
         """Where the column's cells begin."""
         return MARGIN + LABEL_WIDTH + column * (self.cell_width + CELL_GAP)
 
+    def wide_tile(self, box: Box) -> Box:
+        """Where in a cell a picture goes that is twice as wide as it is high: as high as others, if there is room."""
+        left, top, right, _ = box
+        width = min(right - left, 2 * TILE)
+        return left, top, left + width, top + width // 2
+
     def cell(self, block: int, row: int, column: int) -> Box:
         """The pictures of one cell, without the caption below them."""
         left, top = self.column_left(column), self.block_top(block) + HEADING_HEIGHT + row * self.row_height

@@ -45,8 +45,9 @@ def _block(story: Story, block: Block) -> str:
         [escape(sample.name), _reference(sample, story.plan.num_images), *(_figure(row, cell) for cell in cells)]
         for row, (sample, cells) in enumerate(zip(story.plan.samples, block.rows, strict=True))
     )
+    together = [["both together", "", *map(_together, block.together)]] if block.together else []
     title = f"<h2><b>{escape(block.lineage.name)}</b></h2><p>{escape(block.summary)}</p>"
-    return f'{title}<div class="scroll">{_table(heads, rows)}</div>'
+    return f'{title}<div class="scroll">{_table(heads, [*rows, *together])}</div>'
 
 
 def _reference(sample: Sample, count: int) -> str:
@@ -58,6 +59,14 @@ def _figure(row: int, cell: Cell) -> str:
     state = "not-taught" if not cell.is_taught else "just-taught" if cell.generation.version == row + 1 else "taught"
     caption = f'<figcaption title="{escape(cell.generation.resolved_prompt)}">{escape(cell.generation.prompt)}'
     return f'<figure class="{state}">{"".join(map(_image, cell.pictures))}{caption}</figcaption></figure>'
+
+
+def _together(cell: Cell | None) -> str:
+    """Two concepts in one picture; empty before both are taught."""
+    if cell is None:
+        return ""
+    caption = escape(cell.generation.prompt)
+    return f'<figure class="together">{"".join(map(_image, cell.pictures))}<figcaption>{caption}</figcaption></figure>'
 
 
 def _image(png: bytes) -> str:

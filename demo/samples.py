@@ -32,6 +32,12 @@ class Sample(BaseModel):
         return f"a photo of <{self.name}>" if is_taught else f"a photo of {self.class_noun}"
 
 
+def first_two_objects(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
+    """What is asked for in one picture, if there are two."""
+    objects = [sample for sample in samples if sample.kind == "object"]
+    return (objects[0], objects[1]) if len(objects) > 1 else None
+
+
 def load_samples(names: Sequence[str]) -> tuple[Sample, ...]:
     """The samples of these names, in this order.
 

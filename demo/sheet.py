@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from demo.layout import HEADING_HEIGHT, MARGIN, TILE, TILE_GAP, Box, Layout
-from demo.story import Cell, Story
+from demo.story import Block, Cell, Story
 
 PAPER, INK, FAINT, LINE, ACCENT = "#fdfbf7", "#1c1917", "#78716c", "#d6d3d1", "#c2410c"
 TITLE, HEADING, LABEL, CAPTION = 34, 26, 19, 16
@@ -31,7 +31,8 @@ def write_sheet(story: Story, path: Path) -> None:
 def layout_of(story: Story) -> Layout:
     """Where everything is on this story's sheet."""
     plan = story.plan
-    return Layout(len(story.blocks), len(plan.samples), 2 + len(plan.samples), plan.num_images)
+    rows = len(plan.samples) + any(block.together for block in story.blocks)
+    return Layout(len(story.blocks), rows, 2 + len(plan.samples), plan.num_images)
 
 
 def draw_sheet(story: Story) -> Image.Image:
@@ -43,8 +44,9 @@ def draw_sheet(story: Story) -> Image.Image:
     _text(pen, (MARGIN, MARGIN + 48), _subtitle(story), LABEL, FAINT)
     for number in range(layout.blocks):
         _draw_headings(pen, layout, number, story)
-        for row in range(layout.rows):
+        for row in range(len(story.plan.samples)):
             _draw_row(sheet, layout, number, row, story)
+        _draw_together(sheet, layout, number, story.blocks[number])
     _text(pen, (MARGIN, layout.size[1] - MARGIN - CAPTION), LEGEND, CAPTION, FAINT)
     return sheet
 
@@ -75,6 +77,21 @@ def _draw_row(sheet: Image.Image, layout: Layout, number: int, row: int, story: 
     _draw_tiles(sheet, box, [Image.open(path) for path in sample.images[: layout.tiles]])
     for version, cell in enumerate(story.blocks[number].rows[row]):
         _draw_cell(sheet, layout.cell(number, row, version + 1), cell, version - row - 1)
+
+
+def _draw_together(sheet: Image.Image, layout: Layout, number: int, block: Block) -> None:
+    """The last row: two concepts in one picture, the first of those that were drawn."""
+    pen, row = ImageDraw.Draw(sheet), layout.rows - 1
+    for version, cell in enumerate(block.together):
+        if cell is None:
+            continue
+        box = layout.cell(number, row, version + 1)
+        left, top, right, bottom = layout.wide_tile(box)
+        picture = Image.open(io.BytesIO(cell.pictures[0])).convert("RGB")
+        sheet.paste(picture.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
+        _text(pen, (left, box[3] + 7), "two in one picture", CAPTION, FAINT)
+    if block.together:
+        _text(pen, (MARGIN, layout.cell(number, row, 0)[1] + 22), "both together", LABEL)
 
 
 def _draw_cell(sheet: Image.Image, box: Box, cell: Cell, later: int) -> None:

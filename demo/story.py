@@ -9,7 +9,7 @@ from demo.bodies import Concept, Generation, Job, Lineage, Version
 from demo.client import Client
 from demo.errors import DemoError
 from demo.progress import Watcher
-from demo.samples import Sample
+from demo.samples import Sample, first_two_objects
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Block:
     jobs: tuple[Job, ...]
     versions: tuple[Version, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    together: tuple[Cell | None, ...] = ()
+    """The first two objects in one picture, by each version that has learned both; empty where the base cannot."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,32 @@ def _ask(client: Client, plan: Plan, lineage: Lineage, jobs: tuple[Job, ...], wa
         for place, sample in enumerate(plan.samples)
     ]
     watcher.drawings(f"{lineage.name} · pictures", [question.job for row in rows for question in row])
+    together = _together(client, plan, lineage, numbers)
+    if together:
+        watcher.drawings(f"{lineage.name} · two in one", [each.job for each in together if each is not None])
     return Block(
         lineage=lineage,
         summary=client.strategy_summary(lineage.strategy.name),
         jobs=jobs,
         versions=tuple(client.version(lineage.id, number) for number in numbers),
         rows=tuple(tuple(_cell(client, question) for question in row) for row in rows),
+        together=tuple(None if question is None else _cell(client, question) for question in together),
     )
+
+
+def _together(client: Client, plan: Plan, lineage: Lineage, numbers: Sequence[int]) -> list[_Question | None]:
+    """A question for each version that has learned both objects, where the base draws pictures for two."""
+    pair, width = first_two_objects(plan.samples), client.manifest(lineage.base_model).wide
+    if pair is None or width is None:
+        return []
+    prompt = " next to ".join(f"<{sample.name}>" for sample in pair)
+    since = plan.samples.index(pair[1]) + 1
+    return [
+        _Question(True, client.generate(lineage.id, number, prompt, plan.num_images, plan.seed, width))
+        if place >= since
+        else None
+        for place, number in enumerate(numbers)
+    ]
 
 
 def _version_number(job: Job) -> int:

@@ -95,13 +95,21 @@ class ApiKey(Identified, Table):
 
 
 class BaseModelRow(Table):
-    """A registered base model: where its weights are and what is known of it."""
+    """A registered base model: where its weights are and what is known of it.
+
+    `alias`: another name, which the newest of several versions has. `fingerprint`: the weights that a version's name
+    stands for, null of a base without versions. `found_fingerprint`: the weights that were found at its source last,
+    null before anybody has looked.
+    """
 
     __tablename__ = "base_models"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     source: Mapped[str]
     manifest: Mapped[BaseModelManifest] = mapped_column(Json(TypeAdapter[BaseModelManifest](BaseModelManifest)))
+    alias: Mapped[str | None] = mapped_column(default=None)
+    fingerprint: Mapped[str | None] = mapped_column(default=None)
+    found_fingerprint: Mapped[str | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(init=False, server_default=func.clock_timestamp())
 
 
@@ -185,6 +193,7 @@ class Lineage(Identified, Tombstoned, Table):
     evaluation: Mapped[EvaluationPolicy] = mapped_column(
         Json(TypeAdapter[EvaluationPolicy](EvaluationPolicy)), default_factory=EvaluationPolicy
     )
+    allow_changed_base: Mapped[bool] = mapped_column(default=False)
     head_version_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("versions.id", use_alter=True, name="lineages_head_version_id_fkey"), default=None, index=True
     )
@@ -250,6 +259,8 @@ class Generation(Identified, Tombstoned, Table):
     seed: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
     guidance_scale: Mapped[float]
+    width: Mapped[int]
+    height: Mapped[int]
     exact: Mapped[bool] = mapped_column(default=False)
     warnings: Mapped[tuple[Fault, ...]] = mapped_column(_FAULTS, default_factory=tuple)
 

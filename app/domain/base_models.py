@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from app.domain.base import Value
+from app.domain.errors import Fault
 from app.domain.evaluations import EvaluationProtocol
 from app.domain.patterns import BASE_MODEL_NAME
 from app.domain.training import ModuleNames, Resolution, TrainingOverrides
@@ -36,6 +37,39 @@ class Family(StrEnum):
         """The pipeline's component that is adapted: what every name in an exported adapter begins with."""
         return "unet"
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The pipeline's parts that make pictures, in whose files the weights are."""
+        return _COMPONENTS[self]
+
+
+_COMPONENTS = {
+    Family.SD: ("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+    Family.SDXL: ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"),
+}
+
+
+class Canvas(Value):
+    """The sides in pixels that pictures may have: from `min_side` to `max_side`, in steps of `multiple`."""
+
+    min_side: Resolution
+    max_side: Resolution
+    multiple: int = Field(8, ge=8, le=1024, multiple_of=8)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Canvas":
+        if self.min_side > self.max_side:
+            raise ValueError("min_side must not be larger than max_side")
+        return self
+
+    def fault(self, field: str, side: int) -> Fault | None:
+        """What is wrong with a side, if anything is."""
+        if not self.min_side <= side <= self.max_side:
+            return Fault(field=field, message=f"must be from {self.min_side} to {self.max_side} for this base model")
+        if side % self.multiple:
+            return Fault(field=field, message=f"must be a multiple of {self.multiple} for this base model")
+        return None
+
 
 class BaseModelManifest(Value):
     """What is known of a base model; the embedded one carries it as `palimpsest.json` beside its weights."""
@@ -53,6 +87,33 @@ class BaseModelManifest(Value):
         EvaluationProtocol(), description="What versions are evaluated with, where nothing else is asked for."
     )
     license: str = ""
+    canvas: Canvas | None = Field(
+        None, description="The sizes that pictures may have; null: squares of the resolution and nothing else."
+    )
+
+    @model_validator(mode="after")
+    def _draws_its_own_size(self) -> "BaseModelManifest":
+        if fault := self.sides.fault("resolution", self.resolution):
+            raise ValueError(f"the resolution must be a size of the canvas: {fault.message}")
+        composition = self.evaluation.composition
+        if composition is not None and any(self.size_faults(composition.width, composition.height)):
+            raise ValueError("the evaluation's composition must have a size of the canvas")
+        return self
+
+    @property
+    def sides(self) -> Canvas:
+        """The canvas, also where there is none but the resolution."""
+        return self.canvas or Canvas(min_side=self.resolution, max_side=self.resolution)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether two things fit side by side, each at the size that the model was trained at."""
+        return self.sides.max_side >= 2 * self.resolution
+
+    def size_faults(self, width: int, height: int) -> tuple[Fault, ...]:
+        """What is wrong with a size of a picture."""
+        faults = (self.sides.fault("width", width), self.sides.fault("height", height))
+        return tuple(fault for fault in faults if fault is not None)
 
     def prompts_of_anything(self) -> tuple[str, ...]:
         """The neutral prompts, or the defaults where there are none."""

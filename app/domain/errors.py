@@ -114,6 +114,12 @@ class TooLargeError(PalimpsestError):
     slug = "too-large"
 
 
+class BaseChangedError(ConflictError):
+    """The base model has other weights than this was taught on."""
+
+    slug = "base-changed"
+
+
 class UnknownConceptError(InvalidInputError):
     """The prompt names a concept that this version has not learned."""
 

@@ -11,9 +11,13 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.domain.base import Value
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.seeds import MAX_SEED
+from app.domain.training import Resolution
 
 CONCEPT = "{concept}"
 """Stands for a concept's words in a template: "{rare token} {class noun}", or "{rare token} style"."""
+
+FIRST, SECOND = "{first}", "{second}"
+"""The same, of two concepts in one prompt."""
 
 MAX_SAMPLES_PER_PROMPT = 16
 
@@ -21,6 +25,12 @@ MAX_SAMPLES_PER_PROMPT = 16
 def _names_the_concept(template: str) -> str:
     if template.count(CONCEPT) != 1 or "\0" in template:
         raise ValueError(f"must contain {CONCEPT} once")
+    return template
+
+
+def _names_both(template: str) -> str:
+    if template.count(FIRST) != 1 or template.count(SECOND) != 1 or "\0" in template:
+        raise ValueError(f"must contain {FIRST} and {SECOND} once each")
     return template
 
 
@@ -45,12 +55,29 @@ class Alignment(StrEnum):
 class Encoders(Value):
     """Which encoder compares pictures, by the kind of concept."""
 
-    object: EncoderName = "icons-64-what"
+    object: EncoderName = "lite0-what"
     style: EncoderName = "icons-64-how"
+    second_object: EncoderName | None = Field(
+        "icons-64-what", description="Another that judges the same pictures of objects; null: none. It decides nothing."
+    )
 
     def of(self, kind: ConceptKind) -> str:
         """The name of the encoder for concepts of that kind."""
         return self.object if kind is ConceptKind.OBJECT else self.style
+
+
+class Composition(Value):
+    """How two concepts are asked for in one picture: the left one, `{first}`, and the right one, `{second}`."""
+
+    template: Annotated[str, StringConstraints(strip_whitespace=True, max_length=300), AfterValidator(_names_both)] = (
+        "a {first} next to a {second}"
+    )
+    width: Resolution = Field(description="Pixels; the first concept is looked for in the left half.")
+    height: Resolution
+
+    def prompt(self, first: TaughtConcept, second: TaughtConcept) -> str:
+        """What is drawn for these two."""
+        return self.template.replace(FIRST, first.phrase()).replace(SECOND, second.phrase())
 
 
 class EvaluationProtocol(Value):
@@ -76,6 +103,9 @@ class EvaluationProtocol(Value):
     )
     encoders: Encoders = Encoders()
     alignment: Alignment = Alignment.NONE
+    composition: Composition | None = Field(
+        None, description="Null for a base that cannot draw two things in one picture."
+    )
 
     def templates(self, kind: ConceptKind) -> tuple[str, ...]:
         """The templates for concepts of that kind."""
@@ -148,6 +178,36 @@ class EvaluationMetrics(Value):
     self_retention: float | None = Field(description="1: as when just learned; 0: as the base. Higher is better.")
     base_drift: float | None = Field(description="Of the last version. Lower is better.")
     prompt_alignment: float | None = Field(description="Share of pictures that keep to the prompt. Higher is better.")
+    composition: float | None = Field(
+        None,
+        description="Share of pictures of two objects that show both, in the order asked. Higher is better; null for a "
+        "base that draws no two things, and with fewer than two objects.",
+    )
+
+
+class SecondOpinion(Value):
+    """The same pictures by another encoder, of the concepts that it judges: what a claim should not hang on."""
+
+    encoder: str
+    concepts: tuple[str, ...] = Field(description="The columns, in this order; the rows are the result's versions.")
+    scores: Matrix
+    standard_errors: Matrix
+    isolated: Row | None
+    self_retention: Matrix
+    real: Row = Field(description="As the result's own.")
+    real_through_vae: Row
+    average_score: float | None
+    average_forgetting: float | None
+    retention: float | None
+
+
+class CompositionScore(Value):
+    """How often the last version draws these two objects in one picture, each in its own half."""
+
+    first: str
+    second: str
+    both: float = Field(description="Share of pictures with the first in the left half and the second in the right.")
+    pictures: int
 
 
 class EvaluationResult(Value):
@@ -158,12 +218,19 @@ class EvaluationResult(Value):
     scores: Matrix = Field(description="R: mean cosine of drawn and reference pictures; null before it is learned.")
     standard_errors: Matrix = Field(description="Of the scores, over the pictures of a cell.")
     isolated: Row | None = Field(description="R*: the scores of the concepts learned alone; null unless asked for.")
+    real: Row = Field((), description="What real pictures score: each concept's references among themselves.")
+    real_through_vae: Row = Field(
+        (),
+        description="The same for references that went once through the base's autoencoder, which no drawing escapes.",
+    )
     self_retention: Matrix
     prompt_alignment: Matrix
     confusion: Matrix = Field(
         description="Row j, column k: how often a picture that the last version draws for j is nearest to k's "
         "references; null across encoders."
     )
+    second: SecondOpinion | None = Field(None, description="Null where the base names no second encoder.")
+    compositions: tuple[CompositionScore, ...] = Field((), description="Each object with the one learned after it.")
     metrics: EvaluationMetrics
     pictures_drawn: int
     pictures_reused: int = Field(description="Drawn by an earlier evaluation, or an earlier attempt at this one.")

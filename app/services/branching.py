@@ -55,6 +55,7 @@ async def branch_lineage(
         strategy=original.strategy if strategy is None else strategy,
         training=override(original.training, overrides),
         evaluation=original.evaluation,
+        allow_changed_base=original.allow_changed_base,
         head_version_id=fork.id,
         forked_from_version_id=fork.id,
         next_number=fork.number + 1,

@@ -28,11 +28,13 @@ async def register_base_model(session: AsyncSession, source: str, manifest: Base
 
     Raises:
         InvalidInputError: it is not one that its family can use, or its defaults do not go together, or change nothing.
-        ConflictError: the name is taken.
+        ConflictError: the name is taken, be it as an alias.
     """
     await to_thread.run_sync(_insist_on_fit, source, manifest.family)
     override(TrainingOptions(), manifest.training_defaults)
     insist_on_effect(faults_of_manifest(manifest))
+    if await session.scalar(select(BaseModelRow.name).where(BaseModelRow.alias == manifest.name).limit(1)):
+        raise ConflictError(f"{manifest.name} is the alias of a base model already.")
     row = BaseModelRow(name=manifest.name, source=source, manifest=manifest)
     session.add(row)
     try:

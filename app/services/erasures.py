@@ -20,6 +20,7 @@ from app.services.context import Work
 from app.services.jobs import PlacedJob
 from app.services.lineages import lock_lineage
 from app.services.submission import submit_job
+from app.services.taught_bases import insist_on_base
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,13 @@ async def submit_erasure(work: Work, user_id: UUID, lineage_id: UUID, concept_id
         ConflictError: no branch holds the concept, images that are needed are deleted, or it is being erased already.
         InvalidInputError: mode `refold`, and a version has to be trained again.
         QuotaReachedError: the user has too many jobs.
+        BaseChangedError: what has to be trained again was taught on other weights than the base has.
     """
     session = work.session
     plan = await plan_erasure(session, user_id, lineage_id, concept_id, mode)
     lineage = await session.get_one(Lineage, lineage_id)
+    if mode is EraseMode.RETRAIN:
+        await insist_on_base(session, lineage, [planned.version for planned in plan.versions if planned.is_made_again])
     if await session.scalar(select(Job.id).where(Job.status.in_(UNFINISHED), erases(concept_id)).limit(1)):
         raise ConflictError(f"{plan.concept.name} is being erased already.")
     params = EraseParams(concept_id=concept_id, mode=mode)

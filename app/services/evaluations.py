@@ -11,7 +11,7 @@ from app.db.evaluation_tables import Evaluation, EvaluationFile
 from app.db.locks import lock_user
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import UNFINISHED, ancestry
-from app.db.tables import BaseModelRow, Job, StoredObject
+from app.db.tables import Job, StoredObject
 from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
 from app.domain.effects import faults_of_evaluation, faults_of_line, insist_on_effect
@@ -22,6 +22,7 @@ from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
 from app.services.submission import submit_job
+from app.services.taught_bases import insist_on_base
 from app.services.versions import named_version
 
 
@@ -43,6 +44,7 @@ async def submit_evaluation(
     Raises:
         NotFoundError: the user has no such lineage.
         InvalidInputError: it has no such version, or one that has learned nothing, or options that change nothing.
+        BaseChangedError: the base has other weights than the version was taught on.
         QuotaReachedError: the user has too many jobs already, or has used up the GPU seconds.
     """
     insist_on_effect(faults_of_evaluation(options))
@@ -57,7 +59,7 @@ async def submit_evaluation(
     kinds = frozenset(link.taught.kind for link in line if link.taught is not None)
     is_trained = any(link.taught is not None and link.training is not None for link in line)
     insist_on_effect(faults_of_line(options, kinds, isolated=isolated, trained=is_trained))
-    base = await session.get_one(BaseModelRow, lineage.base_model)
+    base = await insist_on_base(session, lineage, line)
     job, evaluation_id = evaluate_job(lineage, version.id)
     placed = await submit_job(work, job)
     evaluation = evaluation_of_line(

@@ -12,12 +12,13 @@ from app.db.locks import lock_user
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, generation_images, generations_of
 from app.db.references import works_on
-from app.db.tables import BaseModelRow, Generation, GenerationImage, Job, Lineage, StoredObject
+from app.db.tables import Generation, GenerationImage, Job, Lineage, StoredObject
 from app.db.tombstones import tombstoned
+from app.domain.base_models import BaseModelManifest
 from app.domain.concepts import TaughtConcept, resolve_prompt
 from app.domain.deletions import DeletedKind
 from app.domain.effects import NO_GUIDANCE, faults_of_drawing, insist_on_effect
-from app.domain.errors import Fault, NotFoundError, UnknownConceptError
+from app.domain.errors import Fault, InvalidInputError, NotFoundError, UnknownConceptError
 from app.domain.jobs import GenerateParams, GenerateResult
 from app.domain.prompt_notes import notes_on
 from app.domain.seeds import MAX_SEED
@@ -26,6 +27,7 @@ from app.services.deletions import note_deletion
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
 from app.services.submission import submit_job
+from app.services.taught_bases import insist_on_base
 from app.services.versions import named_version
 
 
@@ -42,6 +44,8 @@ class NewGeneration:
     steps: int | None
     guidance_scale: float | None
     exact: bool
+    width: int | None
+    height: int | None
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,22 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
 
     Raises:
         NotFoundError: the user has no such lineage.
-        InvalidInputError: it has no such version, or an option would change nothing.
+        InvalidInputError: it has no such version, its base draws no pictures of that size, or an option would change
+            nothing.
         UnknownConceptError: a prompt names a concept that the version has not learned.
+        BaseChangedError: the base has other weights than the version was taught on.
     """
     session = work.session
     await lock_user(session, user_id)
     lineage, head = (await get_lineage(session, user_id, new.lineage_id))[:2]
     version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
-    taught = tuple(concept for link in await ancestry(session, version.id) for concept in link.every_concept())
-    base = await session.get_one(BaseModelRow, lineage.base_model)
-    default_scale = max(base.manifest.default_guidance_scale, NO_GUIDANCE)
+    line = await ancestry(session, version.id)
+    taught = tuple(concept for link in line for concept in link.every_concept())
+    manifest = (await insist_on_base(session, lineage, line)).manifest
+    default_scale = max(manifest.default_guidance_scale, NO_GUIDANCE)
     scale = default_scale if new.guidance_scale is None else new.guidance_scale
     insist_on_effect(faults_of_drawing(scale, new.negative_prompt, new.seed, new.num_images))
+    width, height = _size(lineage, manifest, new)
     generation = Generation(
         user_id=user_id,
         lineage_id=lineage.id,
@@ -80,14 +88,23 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
         negative_prompt=None if new.negative_prompt is None else _resolve_negative(new.negative_prompt, taught),
         num_images=new.num_images,
         seed=secrets.randbelow(MAX_SEED + 1 - new.num_images) if new.seed is None else new.seed,
-        steps=base.manifest.default_steps if new.steps is None else new.steps,
+        steps=manifest.default_steps if new.steps is None else new.steps,
         guidance_scale=scale,
         exact=new.exact,
         warnings=notes_on("prompt", new.prompt) + notes_on("negative_prompt", new.negative_prompt),
+        width=width,
+        height=height,
     )
     session.add(generation)
     await session.flush()
     return await _queue(work, lineage, generation)
+
+
+def _size(lineage: Lineage, manifest: BaseModelManifest, new: NewGeneration) -> tuple[int, int]:
+    width, height = (manifest.resolution if side is None else side for side in (new.width, new.height))
+    if faults := manifest.size_faults(width, height):
+        raise InvalidInputError(f"{lineage.base_model} does not draw pictures of {width} x {height}.", faults)
+    return width, height
 
 
 def _resolve_negative(prompt: str, taught: tuple[TaughtConcept, ...]) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.locks import lock_user, locked_lineages
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import lineages_of
-from app.db.tables import BaseModelRow, Job, Lineage, Version
+from app.db.tables import Job, Lineage, Version
 from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
 from app.domain.effects import faults_of_policy, faults_of_strategy, faults_of_training, insist_on_effect
@@ -21,6 +21,7 @@ from app.domain.strategies_by_kind import FollowedOptions
 from app.domain.training import TrainingOptions, TrainingOverrides
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
+from app.services.taught_bases import find_base_model
 
 HeadedLineage = Row[Lineage, int, int | None]
 """A lineage, the number of its head, and for a branch that of its fork."""
@@ -34,17 +35,16 @@ async def create_lineage(
     strategy: FollowedOptions,
     overrides: TrainingOverrides,
     evaluation: EvaluationPolicy,
+    *,
+    allow_changed_base: bool,
 ) -> HeadedLineage:
-    """A lineage whose head is version 0, the base itself.
+    """A lineage whose head is version 0, the base itself. `base_model` may be an alias: of today's newest version.
 
     Raises:
         InvalidInputError: no such base model, or options that do not go together or change nothing.
     """
     insist_on_effect(chain(faults_of_strategy(strategy), faults_of_policy(evaluation)))
-    base = await session.get(BaseModelRow, base_model)
-    if base is None:
-        fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
-        raise InvalidInputError(f"There is no base model {base_model}.", (fault,))
+    base = await find_base_model(session, base_model)
     # Written out, so that registering the base again with other defaults changes no lineage.
     own = TrainingOptions(
         resolution=base.manifest.resolution, adapted_modules=base.manifest.adapted_modules
@@ -52,10 +52,11 @@ async def create_lineage(
     lineage = Lineage(
         user_id=user_id,
         name=name,
-        base_model=base_model,
+        base_model=base.name,
         strategy=strategy,
         training=override(own, overrides),
         evaluation=evaluation,
+        allow_changed_base=allow_changed_base,
     )
     session.add(lineage)
     await session.flush()
@@ -116,9 +117,15 @@ async def lock_lineage(session: AsyncSession, user_id: UUID, lineage_id: UUID) -
 
 
 async def change_lineage(
-    session: AsyncSession, user_id: UUID, lineage_id: UUID, name: str | None, evaluation: EvaluationPolicy | None
+    session: AsyncSession,
+    user_id: UUID,
+    lineage_id: UUID,
+    name: str | None,
+    evaluation: EvaluationPolicy | None,
+    *,
+    allow_changed_base: bool | None,
 ) -> HeadedLineage:
-    """Give the lineage another name, or another way of evaluating its new versions.
+    """Give the lineage another name, another way of evaluating new versions, or leave to use changed weights.
 
     Raises:
         NotFoundError: the user has no such lineage.
@@ -131,6 +138,8 @@ async def change_lineage(
         row[0].name = name
     if evaluation is not None:
         row[0].evaluation = evaluation
+    if allow_changed_base is not None:
+        row[0].allow_changed_base = allow_changed_base
     return row
 
 

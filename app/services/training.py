@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.erasures import erased_tokens
 from app.db.histories import in_history
 from app.db.jobs import new_job
-from app.db.queries import concepts_of, unfinished_publishing
+from app.db.queries import ancestry, concepts_of, unfinished_publishing
 from app.db.tables import BaseModelRow, Concept, Lineage, Version
 from app.domain.chains import changed_within_run
 from app.domain.concepts import TaughtConcept, holds_words
@@ -22,6 +22,7 @@ from app.services.jobs import PlacedJob
 from app.services.lineages import lock_lineage, override
 from app.services.past import Past, concepts_taught_by, teaches_again
 from app.services.submission import submit_job
+from app.services.taught_bases import insist_on_base
 
 
 async def submit_training(
@@ -32,12 +33,14 @@ async def submit_training(
     Raises:
         NotFoundError: the user has no such lineage or concept.
         ConflictError: the concept is taught already, or no token is left.
+        BaseChangedError: the base has other weights than the head was taught on.
         InvalidInputError: training options that do not go together, or that the strategy fixes while its run goes on.
     """
     session = work.session
     lineage = (await lock_lineage(session, user_id, lineage_id))[0]
     concept = await _lock_concept(session, user_id, concept_id)
     assert lineage.head_version_id is not None
+    await insist_on_base(session, lineage, await ancestry(session, lineage.head_version_id))
     past = await Past.of(session, lineage, lineage.head_version_id)
     _insist_on_new(past, concept)
     training = override(lineage.training, overrides)

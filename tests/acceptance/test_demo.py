@@ -15,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from app.domain.base_models import Canvas
 from app.stack.waiting import becomes_true
 from demo.layout import Layout
 from tests.tiny_pipelines import write_tiny_sd
@@ -25,8 +26,10 @@ CONCEPTS = "my-duck,my-peach,my-shoe"
 
 @pytest.fixture
 def bases(tmp_path: Path) -> Path:
-    """A folder of base models that holds the tiny one."""
-    write_tiny_sd(tmp_path / "bases" / "tiny-sd")
+    """A folder of base models that holds the tiny one, on which two things fit side by side."""
+    folder = tmp_path / "bases" / "tiny-sd"
+    wide = write_tiny_sd(folder).model_copy(update={"canvas": Canvas(min_side=64, max_side=128)})
+    (folder / "palimpsest.json").write_text(wide.model_dump_json())
     return tmp_path / "bases"
 
 
@@ -83,21 +86,25 @@ def test_the_demo_ends_with_a_sheet_and_a_report(tmp_path: Path, bases: Path) ->
 
 
 def assert_sheet_is_filled(path: Path) -> None:
-    layout = Layout(blocks=3, rows=3, columns=5, tiles=1)
+    layout = Layout(blocks=3, rows=4, columns=5, tiles=1)
     with Image.open(path) as sheet:
         assert sheet.size == layout.size
         pixels = sheet.convert("RGB")
     for block in range(layout.blocks):
-        for row in range(layout.rows):
+        for row in range(3):
             for column in range(layout.columns):
                 cell = np.asarray(pixels.crop(layout.cell(block, row, column)))
                 assert cell.std() > 2, (block, row, column)
+        # Both in one picture: by the two versions that have learned both.
+        for column in range(layout.columns):
+            cell = np.asarray(pixels.crop(layout.wide_tile(layout.cell(block, 3, column))))
+            assert (cell.std() > 2) == (column >= 3), (block, column)
 
 
 def assert_report_is_whole(page: str) -> None:
     images = Images()
     images.feed(page)
-    assert images.count == 3 * 3 * 5
+    assert images.count == 3 * 3 * 5 + 3 * 2
     for text in ("my-duck", "my-peach", "my-shoe", "naive", "merge", "self_replay", "tiny-sd", "learning_rate"):
         assert text in page
     # Version 1 is the same adapter under naive and merge, bit for bit; the last two are the base's and the code's.

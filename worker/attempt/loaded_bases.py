@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from app.db.session import transaction
 from app.db.tables import BaseModelRow
@@ -46,6 +46,7 @@ class LoadedBases:
             with timed_base_load():
                 base = load_base(row.manifest.family, row.source, self._device, pick_dtype(self._device))
             self._loaded[name] = (row.source, base)
+            self._note(name, base.fingerprint)
         self._loaded.move_to_end(name)
         self._let_go()
         return self._loaded[name][1], row.manifest
@@ -53,3 +54,9 @@ class LoadedBases:
     def _let_go(self) -> None:
         while len(self._loaded) > 1 and sum(base.weight_bytes for _, base in self._loaded.values()) > self._limit:
             self._loaded.popitem(last=False)
+
+    def _note(self, name: str, found: str) -> None:
+        """Tell the API, which has no torch and reads no weights, what lies there."""
+        with transaction(self._engine) as session:
+            row = update(BaseModelRow).where(BaseModelRow.name == name)
+            session.execute(row.values(found_fingerprint=found))

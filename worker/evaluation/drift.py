@@ -80,7 +80,8 @@ class DriftMeter:
             negative_prompt=None,
             steps=_SAMPLING_STEPS,
             guidance_scale=_NO_GUIDANCE,
-            resolution=self.resolution,
+            width=self.resolution,
+            height=self.resolution,
         )
         return self.base.sample_latents(sampling, [generator], lambda *_: self.hooks.work())
 

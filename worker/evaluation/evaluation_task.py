@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from PIL import Image
 
-from app.domain.concepts import TaughtConcept
+from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.evaluations import EvaluationProtocol
 from worker.adapters.accumulated import Update
 
@@ -76,7 +77,20 @@ class EvaluationTask:
         for j, column in enumerate(self.columns):
             cells = sum(self.is_defined(i, j) for i in range(len(self.rows))) + (column.isolated is not None)
             pictures += cells * self.protocol.pictures_per_cell(column.taught.kind)
-        return pictures * self.protocol.steps
+        return (pictures + len(self.pairs()) * self.protocol.samples_per_prompt) * self.protocol.steps
+
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The columns of two objects that are asked for in one picture, the left one first.
+
+        Each object with the one that was learned after it, and the last with the first. None where the base cannot draw
+        two things. Objects without references cannot be looked for.
+        """
+        if self.protocol.composition is None:
+            return ()
+        objects = [
+            j for j, column in enumerate(self.columns) if column.taught.kind is ConceptKind.OBJECT and column.references
+        ]
+        return tuple(pairwise([*objects, objects[0]])) if len(objects) > 1 else ()
 
 
 class EvaluationHooks(Protocol):

@@ -47,6 +47,25 @@ class Judge:
                 similarities[:, k] = (embedded @ references.T).mean(axis=1)
         return similarities
 
+    def real(self, j: int) -> float:
+        """What real pictures score: the mean cosine of the concept's references to each other; NaN with fewer than two.
+
+        The ceiling of its scores, but for drawings that copy one reference.
+        """
+        references = self.references[j]
+        return float("nan") if references is None else _apart(references @ references.T)
+
+    def real_copies(self, j: int, copies: Sequence[Image.Image]) -> float:
+        """The same for one copy of each reference, compared with the other references."""
+        references = self.references[j]
+        return float("nan") if references is None else _apart(_embed(self.encoders[j], copies) @ references.T)
+
+
+def _apart(cosines: FloatArray) -> float:
+    """The mean of all pairs but those on the diagonal."""
+    count = len(cosines)
+    return float((cosines.sum() - np.trace(cosines)) / (count * (count - 1))) if count > 1 else float("nan")
+
 
 def _embed(encoder: Encoder, pictures: Sequence[Image.Image]) -> FloatArray:
     embedded: FloatArray = encoder.embed(pictures).double().numpy()

@@ -31,7 +31,8 @@ def shots(protocol: EvaluationProtocol, taught: TaughtConcept, resolution: int) 
                 negative_prompt=None,
                 steps=protocol.steps,
                 guidance_scale=protocol.guidance_scale,
-                resolution=resolution,
+                width=resolution,
+                height=resolution,
             ),
             protocol.seed + sample,
         )

@@ -37,7 +37,7 @@ def draw(
         NotFiniteError: a picture is not finite.
         torch.OutOfMemoryError: not even one picture fits.
     """
-    fitting = MicroBatches(1) if alone else _fitting(base, sampling.resolution)
+    fitting = MicroBatches(1) if alone else _fitting(base, (sampling.width, sampling.height))
     done = 0
     while done < len(seeds):
         images = fitting.fit(_Batch(base, sampling, seeds[done:], on_step))
@@ -45,8 +45,8 @@ def draw(
         done += len(images)
 
 
-def _fitting(base: Base, resolution: int) -> MicroBatches:
-    return base.pictures_at_once.setdefault(resolution, MicroBatches(PICTURES_AT_ONCE))
+def _fitting(base: Base, size: tuple[int, int]) -> MicroBatches:
+    return base.pictures_at_once.setdefault(size, MicroBatches(PICTURES_AT_ONCE))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from worker.attempt.chain import accumulated_update, ancestry
 from worker.attempt.job_context import JobContext
 from worker.attempt.lease import lock_uncanceled
 from worker.attempt.pace import Pace
+from worker.attempt.taught_base import taught_base
 from worker.attempt.worker_objects import make_live
 from worker.generation.png import to_png
 from worker.generation.sampling import GenerationRequest, generate
@@ -42,7 +43,7 @@ class GenerateHooks:
 def run(context: JobContext, params: GenerateParams) -> None:
     """Draw the pictures of a generation, each published when it is there: what was drawn stays, whatever comes."""
     task = _read(context, params)
-    base, manifest = context.bases.get(context.job.base_model)
+    base, _ = taught_base(context, task.version.id)
     _insist_on_heard_concepts(context, base, task)
     generation = task.generation
     prompt = generation.resolved_prompt
@@ -54,14 +55,15 @@ def run(context: JobContext, params: GenerateParams) -> None:
         seed=generation.seed,
         steps=generation.steps,
         guidance_scale=generation.guidance_scale,
-        resolution=manifest.resolution,
+        width=generation.width,
+        height=generation.height,
         exact=generation.exact,
     )
     context.lease.enter(Phase.GENERATING)
     context.hand_back_at_shutdown()
     with closing(generate(base, update, request, GenerateHooks(context), task.drawn)) as pictures:
-        for position, picture in enumerate(timed_pictures(manifest.name, pictures), task.drawn):
-            provenance = _provenance(task, manifest.name, base.fingerprint, position, picture.at_once)
+        for position, picture in enumerate(timed_pictures(context.job.base_model, pictures), task.drawn):
+            provenance = _provenance(task, context.job.base_model, base.fingerprint, position, picture.at_once)
             row = context.objects.put("pictures", to_png(picture.image, provenance), "image/png")
             with transaction(context.engine) as session:
                 _publish(session, context, generation, row, position)
@@ -133,6 +135,8 @@ def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: i
         "steps": str(generation.steps),
         "guidance_scale": json.dumps(generation.guidance_scale),
         "pictures_at_once": str(at_once),
+        "width": str(generation.width),
+        "height": str(generation.height),
     }
 
 

@@ -17,7 +17,7 @@ def run(context: JobContext, params: ImportParams) -> None:
 
     Whatever strategy the lineage has, the version's own rule is `merge`: its factors are given, and add to the base.
     """
-    base, manifest = context.bases.get(context.job.base_model)
+    base, _ = context.bases.get(context.job.base_model)
     assert context.job.input_object_id is not None
     data = context.objects.get(context.job.input_object_id)
     imported = import_adapter(data, base.denoiser, params.options)
@@ -26,7 +26,7 @@ def run(context: JobContext, params: ImportParams) -> None:
     adapter = context.objects.put("adapters", to_bytes(imported.adapter, {}), "application/octet-stream")
     concepts = params.every_concept()
     provenance = ImportProvenance(
-        base_model=manifest.name,
+        base_model=context.job.base_model,
         base_fingerprint=base.fingerprint,
         file_name=params.file_name,
         file_sha256=params.file_sha256,

@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from app.db.session import transaction
 from app.db.tables import Concept, ConceptImage, StoredObject
-from app.domain.base_models import BaseModelManifest
 from app.domain.concept_tasks import ConceptTask
 from app.domain.errors import DeletedError
 from app.domain.lineages import Provenance
@@ -20,6 +19,7 @@ from worker.adapters.factors import to_bytes
 from worker.adapters.strategy_state import state_to_bytes
 from worker.attempt.job_context import JobContext
 from worker.attempt.machine import describe_machine
+from worker.attempt.taught_base import taught_base
 from worker.jobs.training_hooks import read_checkpoint
 from worker.models.base import Base
 from worker.training.checkpoint import CheckpointError
@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ParentVersion:
-    """What a task stands on: the parent's chain, oldest first, and the sha256 of its adapter if it has one."""
+    """What a task stands on: the parent and its chain, oldest first, and the sha256 of its adapter if it has one."""
 
+    version_id: UUID
     chain: tuple[ChainLink, ...]
     adapter_sha256: str | None
 
@@ -63,10 +64,11 @@ def learn(context: JobContext, task: ConceptTask, parent: ParentVersion, hooks: 
 
     Raises:
         DeletedError: the concept is gone.
+        BaseChangedError: the base has other weights than the parent was taught on.
     """
     started_at = time.monotonic()
     images = load_images(context, task.concept_id)
-    base, manifest = context.bases.get(context.job.base_model)
+    base, manifest = taught_base(context, parent.version_id)
     training_task = TrainingTask(
         images=images.images,
         instance_prompt=task.taught.instance_prompt(),
@@ -80,7 +82,7 @@ def learn(context: JobContext, task: ConceptTask, parent: ParentVersion, hooks: 
     adapter = context.objects.put("adapters", to_bytes(trained.adapter, {}), "application/octet-stream")
     state = _put_state(context, trained)
     seconds = time.monotonic() - started_at
-    provenance = _provenance(context, parent, images, base, manifest, training_task, trained, adapter, state, seconds)
+    provenance = _provenance(context, parent, images, base, training_task, trained, adapter, state, seconds)
     return Learned(adapter, state, provenance)
 
 
@@ -125,7 +127,6 @@ def _provenance(
     parent: ParentVersion,
     images: ConceptImages,
     base: Base,
-    manifest: BaseModelManifest,
     task: TrainingTask,
     trained: Trained,
     adapter: StoredObject,
@@ -133,7 +134,7 @@ def _provenance(
     seconds: float,
 ) -> Provenance:
     return Provenance(
-        base_model=manifest.name,
+        base_model=context.job.base_model,
         base_fingerprint=base.fingerprint,
         parent_adapter_sha256=parent.adapter_sha256,
         image_sha256s=images.sha256s,

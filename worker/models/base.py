@@ -76,13 +76,14 @@ class LatentDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one picture is drawn; `resolution` is its side in pixels."""
+    """How one picture is drawn; `width` and `height` are in pixels."""
 
     prompt: str
     negative_prompt: str | None
     steps: int
     guidance_scale: float
-    resolution: int
+    width: int
+    height: int
 
 
 StepCallback = Callable[[int, int], None]
@@ -126,6 +127,9 @@ class Base(Protocol):
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         """The latents of `pixels` (N x 3 x H x W, in [-1, 1])."""
 
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """The pictures that these latents (N x C x h x w) stand for."""
+
     def sample_timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` training timesteps, drawn on the CPU as this family's schedule wants them."""
 
@@ -139,8 +143,8 @@ class Base(Protocol):
         """The denoiser's raw output (model_pred), of the shape of `noisy`."""
 
     @property
-    def pictures_at_once(self) -> dict[int, MicroBatches]:
-        """How many pictures of a resolution fit into memory, as found by trying."""
+    def pictures_at_once(self) -> dict[tuple[int, int], MicroBatches]:
+        """How many pictures of a width and height fit into memory, as found by trying."""
 
     def sample(
         self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback

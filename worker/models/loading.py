@@ -25,10 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _FamilyLoader:
-    """How a family is loaded: its pipeline class, the components that make pictures, and the base around them."""
+    """How a family is loaded: its pipeline class, and the base around them."""
 
     pipeline: Any
-    components: tuple[str, ...]
     wrap: Callable[[Any, str], Base]
     # Parts of the pipeline that only filter pictures, or that this family's bases need not have.
     left_out: tuple[str, ...]
@@ -37,13 +36,11 @@ class _FamilyLoader:
 _FAMILIES: dict[Family, _FamilyLoader] = {
     Family.SD: _FamilyLoader(
         pipeline=StableDiffusionPipeline,
-        components=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
         wrap=StableDiffusionBase,
         left_out=("safety_checker", "feature_extractor", "image_encoder"),
     ),
     Family.SDXL: _FamilyLoader(
         pipeline=StableDiffusionXLPipeline,
-        components=("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"),
         wrap=StableDiffusionXLBase,
         left_out=("feature_extractor", "image_encoder"),
     ),
@@ -70,7 +67,7 @@ def load_base(family: Family, source: str, device: torch.device, dtype: torch.dt
         pipeline = _from_checkpoint(loader, source, folder, dtype) if is_single else _from_folder(loader, folder, dtype)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise BaseModelError(f"The base model {source!r} cannot be loaded: {_first_line(error)}") from error
-    return loader.wrap(pipeline.to(device), weight_files.fingerprint(source, loader.components))
+    return loader.wrap(pipeline.to(device), weight_files.fingerprint(source, family.components))
 
 
 def _from_folder(loader: _FamilyLoader, folder: Path, dtype: torch.dtype) -> Any:
@@ -102,7 +99,7 @@ def fingerprint(family: Family, source: str) -> str:
     Raises:
         BaseModelError: `source` is neither a folder nor a hub id.
     """
-    return weight_files.fingerprint(source, _FAMILIES[family].components)
+    return weight_files.fingerprint(source, family.components)
 
 
 def _first_line(error: Exception) -> str:

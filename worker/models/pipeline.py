@@ -27,7 +27,7 @@ class PipelineBase:
         # Asked once: adapters in training put parameters of another precision into the denoiser.
         weights = next(denoiser.parameters())
         self.device, self.dtype = weights.device, weights.dtype
-        self.pictures_at_once: dict[int, MicroBatches] = {}
+        self.pictures_at_once: dict[tuple[int, int], MicroBatches] = {}
 
     @property
     def weight_bytes(self) -> int:
@@ -54,7 +54,7 @@ class PipelineBase:
     def sample(
         self, sampling: Sampling, generators: Sequence[torch.Generator], on_step: StepCallback
     ) -> list[Image.Image]:
-        return self._decode(self.sample_latents(sampling, generators, on_step))
+        return self.decode(self.sample_latents(sampling, generators, on_step))
 
     @torch.no_grad()
     def sample_latents(
@@ -63,11 +63,11 @@ class PipelineBase:
         latents: Tensor = self.pipeline(
             **self._prompts(sampling),
             num_images_per_prompt=len(generators),
-            height=sampling.resolution,
-            width=sampling.resolution,
+            height=sampling.height,
+            width=sampling.width,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance_scale,
-            latents=torch.cat([self._initial_noise(sampling.resolution, one) for one in generators]),
+            latents=torch.cat([self._initial_noise(sampling, one) for one in generators]),
             generator=list(generators),
             output_type="latent",
             callback_on_step_end=_reporting(on_step),
@@ -83,13 +83,14 @@ class PipelineBase:
         """The pipeline's arguments for the prompts."""
         return {"prompt": sampling.prompt, "negative_prompt": sampling.negative_prompt}
 
-    def _initial_noise(self, resolution: int, generator: torch.Generator) -> Tensor:
+    def _initial_noise(self, sampling: Sampling, generator: torch.Generator) -> Tensor:
         # Drawn in fp32 whatever the base's precision: in another dtype the same seed draws other numbers.
-        side = resolution // self.pipeline.vae_scale_factor
-        noise = torch.randn((1, self.pipeline.vae.config.latent_channels, side, side), generator=generator)
+        height, width = (side // self.pipeline.vae_scale_factor for side in (sampling.height, sampling.width))
+        noise = torch.randn((1, self.pipeline.vae.config.latent_channels, height, width), generator=generator)
         return noise.to(self.device, self.dtype)
 
-    def _decode(self, latents: Tensor) -> list[Image.Image]:
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
         vae = self.pipeline.vae
         latents = latents.to(vae.dtype) / vae.config.scaling_factor + _shift(vae)
         pixels = vae.decode(latents, return_dict=False)[0]

@@ -1,17 +1,15 @@
 """The files of a base model: where they are, which of them count, and their fingerprint."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
+from app.domain import base_weights
 from app.domain.base_configs import CHECKPOINT, PICKLES, configs_folder
 from worker.models.base_model_errors import BaseModelError, UnfitBaseError
 
-_INDEX = "model_index.json"
 _HALF = "fp16"
-_ENDINGS = (".json", ".txt", ".safetensors")
 
 
 def resolve(source: str) -> Path:
@@ -51,10 +49,10 @@ def pipeline_class(folder: Path) -> str:
         BaseModelError: the folder is not a diffusers pipeline.
     """
     try:
-        index = json.loads((folder / _INDEX).read_bytes())
+        index = json.loads((folder / base_weights.INDEX).read_bytes())
         return str(index["_class_name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BaseModelError(f"The base model in {folder.name!r} has no readable {_INDEX}.") from error
+        raise BaseModelError(f"The base model in {folder.name!r} has no readable {base_weights.INDEX}.") from error
 
 
 def variant(folder: Path) -> str | None:
@@ -65,22 +63,9 @@ def variant(folder: Path) -> str | None:
 
 
 def fingerprint(source: str, components: tuple[str, ...]) -> str:
-    """The sha256 (hex) over names and contents of the weights' and configurations' files of these components.
+    """The fingerprint of a base model; see `app.domain.base_weights`.
 
-    It says nothing of `palimpsest.json` nor of files that the pipeline does not load, so that editing a default or
-    a licence does not make another base.
+    Raises:
+        BaseModelError: `source` is neither a folder nor a hub id.
     """
-    folder = resolve(source)
-    files = [folder / _INDEX]
-    for component in components:
-        files += (file for file in (folder / component).rglob("*") if file.is_file() and file.suffix in _ENDINGS)
-    if is_checkpoint(source):
-        files.append(Path(source))
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        # A checkpoint's own name says nothing of what is in it.
-        name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else "checkpoint"
-        digest.update(f"{content}  {name}\n".encode())
-    return digest.hexdigest()
+    return base_weights.fingerprint(resolve(source), components, Path(source) if is_checkpoint(source) else None)

@@ -26,7 +26,14 @@ async def create_lineage(body: NewLineageBody, caller: Caller, once: OnlyOnce) -
     async def act(work: Work) -> Answer:
         await insist_on_room(work, caller.id, {Quota.LINEAGES: 1})
         row = await lineages.create_lineage(
-            work.session, caller.id, body.name, body.base_model, body.strategy, body.training, body.evaluation
+            work.session,
+            caller.id,
+            body.name,
+            body.base_model,
+            body.strategy,
+            body.training,
+            body.evaluation,
+            allow_changed_base=body.allow_changed_base,
         )
         return created(LineageBody.of(row), f"/v1/lineages/{row[0].id}")
 
@@ -49,7 +56,9 @@ async def get_lineage(lineage_id: UUID, caller: Caller, work: Transaction) -> Li
 @router.patch("/{lineage_id}", responses=WRITE)
 async def change_lineage(lineage_id: UUID, body: LineageChanges, caller: Caller, work: Transaction) -> LineageBody:
     """Rename a lineage, or evaluate its new versions otherwise. How it trains is fixed, so that versions compare."""
-    row = await lineages.change_lineage(work.session, caller.id, lineage_id, body.name, body.evaluation)
+    row = await lineages.change_lineage(
+        work.session, caller.id, lineage_id, body.name, body.evaluation, allow_changed_base=body.allow_changed_base
+    )
     return LineageBody.of(row)
 
 

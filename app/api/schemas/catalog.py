@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue
 
 from app.api.schemas.base import PageBody, Text, example, page_example
-from app.api.schemas.examples import EARLIER
+from app.api.schemas.examples import EARLIER, SHA256
 from app.db.tables import BaseModelRow
 from app.domain.base import Value
 from app.domain.base_models import BaseModelManifest
 from app.domain.strategies import MergeOptions
 from app.domain.strategies_by_kind import DEFAULT_STRATEGY, FOLLOWED, FollowedOptions
+from app.services.taught_bases import is_retired
 from app.version import VERSION
 
 
@@ -92,7 +93,10 @@ class BaseModelBody(Value):
 
     model_config = example(
         {
-            "name": "icons-64",
+            "name": "icons-64.3",
+            "alias": "icons-64",
+            "fingerprint": SHA256,
+            "retired": False,
             "manifest": BaseModelManifest.model_validate(
                 {"name": "icons-64", "family": "sd", "resolution": 64, "rare_tokens": ["zvx", "qpw"]}
             ).model_dump(mode="json"),
@@ -101,13 +105,23 @@ class BaseModelBody(Value):
     )
 
     name: str
+    alias: str | None = Field(description="Another name, which the newest version of this base model has.")
+    fingerprint: str | None = Field(description="Of the weights that were found last; null before a worker has looked.")
+    retired: bool = Field(description="Whether the weights that the name stands for have been replaced.")
     manifest: BaseModelManifest
     created_at: datetime
 
     @classmethod
     def of(cls, row: BaseModelRow) -> "BaseModelBody":
         """The body of a row; where the weights are is nobody's business."""
-        return cls(name=row.name, manifest=row.manifest, created_at=row.created_at)
+        return cls(
+            name=row.name,
+            alias=row.alias,
+            fingerprint=row.found_fingerprint,
+            retired=is_retired(row),
+            manifest=row.manifest,
+            created_at=row.created_at,
+        )
 
 
 class BaseModelPage(PageBody[BaseModelBody]):

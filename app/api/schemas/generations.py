@@ -17,6 +17,11 @@ from app.services.generations import GenerationDetails, NewGeneration
 
 VersionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
+_SIDE = (
+    "Pixels. Left out: the base model's resolution. Its manifest's `canvas` has the bounds, and what a side must be a "
+    "multiple of; without a canvas there is no other size."
+)
+
 
 class NewGenerationBody(Value):
     r"""Pictures to draw. A prompt names concepts as `<name>`; `\<` is a literal `<`."""
@@ -45,6 +50,8 @@ class NewGenerationBody(Value):
         description="Draw each picture alone: the same bits on the same kind of machine, whatever else is asked for. "
         "Otherwise pictures share batches, which is several times as fast, and last bits differ.",
     )
+    width: int | None = Field(None, ge=8, le=4096, description=_SIDE)
+    height: int | None = Field(None, ge=8, le=4096, description=_SIDE)
 
     def asked(self) -> NewGeneration:
         """The same for the use case."""
@@ -58,6 +65,8 @@ class NewGenerationBody(Value):
             steps=self.steps,
             guidance_scale=self.guidance_scale,
             exact=self.exact,
+            width=self.width,
+            height=self.height,
         )
 
 
@@ -86,6 +95,8 @@ class GenerationBody(Value):
             "steps": 25,
             "guidance_scale": 4.0,
             "exact": False,
+            "width": 64,
+            "height": 64,
             "status": "succeeded",
             "job_id": JOB_ID,
             "images": [
@@ -112,6 +123,8 @@ class GenerationBody(Value):
     steps: int
     guidance_scale: float
     exact: bool = Field(description="Whether each picture was drawn alone.")
+    width: int
+    height: int
     status: JobStatus = Field(description="That of its job.")
     job_id: UUID
     images: list[GeneratedImageBody] = Field(description="Those that are drawn; a canceled job keeps what it has.")
@@ -143,6 +156,8 @@ class GenerationBody(Value):
             steps=row.steps,
             guidance_scale=row.guidance_scale,
             exact=row.exact,
+            width=row.width,
+            height=row.height,
             status=details.job.status,
             job_id=details.job.id,
             images=images,

@@ -20,6 +20,10 @@ from app.services.versions import PlacedVersion
 
 _TRAINING: dict[str, JsonValue] = TrainingOptions(steps=200).model_dump(mode="json")
 
+_ALLOW_CHANGED_BASE = (
+    "Whether to draw, train and evaluate also where the base model has other weights than the versions were taught on."
+)
+
 
 class NewLineageBody(Value):
     """A lineage to create. What is left out takes a default; that of training options is the base model's."""
@@ -35,10 +39,11 @@ class NewLineageBody(Value):
     )
 
     name: Label
-    base_model: BaseModelName
+    base_model: BaseModelName = Field(description="A base model, or an alias: of its newest version.")
     strategy: FollowedStrategy = DEFAULT_STRATEGY
     training: TrainingOverrides = TrainingOverrides()
     evaluation: EvaluationPolicy = EvaluationPolicy()
+    allow_changed_base: bool = Field(False, description=_ALLOW_CHANGED_BASE)
 
 
 class LineageChanges(Value):
@@ -50,6 +55,7 @@ class LineageChanges(Value):
     evaluation: EvaluationPolicy | None = Field(
         None, description="Replaces the whole policy; versions that are in training are held to the new one."
     )
+    allow_changed_base: bool | None = Field(None, description=_ALLOW_CHANGED_BASE)
 
 
 class LineageBody(Value):
@@ -59,10 +65,11 @@ class LineageBody(Value):
         {
             "id": LINEAGE_ID,
             "name": "my pets",
-            "base_model": "icons-64",
+            "base_model": "icons-64.3",
             "strategy": {"name": "merge"},
             "training": _TRAINING,
             "evaluation": EvaluationPolicy(after_training=True).model_dump(mode="json"),
+            "allow_changed_base": False,
             "head_version": 1,
             "forked_from_version": None,
             "created_at": EARLIER,
@@ -71,10 +78,11 @@ class LineageBody(Value):
 
     id: UUID
     name: str
-    base_model: str
+    base_model: str = Field(description="The version, where the base model has versions.")
     strategy: FollowedStrategy
     training: TrainingOptions
     evaluation: EvaluationPolicy
+    allow_changed_base: bool = Field(description=_ALLOW_CHANGED_BASE)
     head_version: int = Field(description="0 is the base itself.")
     forked_from_version: int | None = Field(
         description="Of a branch: the version that it was made from. That one and its ancestors are shared."
@@ -92,6 +100,7 @@ class LineageBody(Value):
             strategy=lineage.strategy,
             training=lineage.training,
             evaluation=lineage.evaluation,
+            allow_changed_base=lineage.allow_changed_base,
             head_version=head,
             forked_from_version=fork,
             created_at=lineage.created_at,

@@ -11,13 +11,14 @@ from PIL import Image
 
 BASE = "tiny"
 FEW_TOKENS = "few-tokens"
+WIDE = "wide"
 
 Files = list[tuple[str, tuple[str, bytes, str]]]
 
 
 def write_base_models(folder: Path) -> Path:
     """Manifests without weights: the front end never opens those."""
-    tokens = {BASE: [f"tok{number}" for number in range(32)], FEW_TOKENS: ["only"]}
+    tokens = {BASE: [f"tok{number}" for number in range(32)], FEW_TOKENS: ["only"], WIDE: ["broad"]}
     for name, rare_tokens in tokens.items():
         manifest = {
             "name": name,
@@ -28,6 +29,8 @@ def write_base_models(folder: Path) -> Path:
             "default_guidance_scale": 3.5,
             "training_defaults": {"steps": 33, "rank": 4},
         }
+        if name == WIDE:
+            manifest["canvas"] = {"min_side": 64, "max_side": 128, "multiple": 32}
         (folder / name).mkdir()
         (folder / name / "palimpsest.json").write_text(json.dumps(manifest))
     return folder

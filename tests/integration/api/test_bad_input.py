@@ -149,6 +149,11 @@ def test_bad_generations(server: Server, client: httpx.Client) -> None:
         {"seed": 2**53},
         {"steps": 0},
         {"guidance_scale": float("nan")},
+        {"width": 128},
+        {"height": 32},
+        {"width": 0},
+        {"height": 2**40},
+        {"width": 64.5},
     ):
         answer = client.post("/v1/generations", content=json.dumps({**good, **change}), headers=JSON)
         assert_problem(answer, 422, next(iter(change)))

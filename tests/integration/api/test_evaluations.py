@@ -65,12 +65,26 @@ def test_the_csv_has_a_line_for_each_cell_and_leaves_undefined_ones_empty(server
     answer = client.get(f"/v1/evaluations/{job['result']['evaluation_id']}.csv")
     assert answer.headers["content-type"].startswith("text/csv")
     lines = list(csv.DictReader(io.StringIO(answer.text)))
-    assert [(line["version"], line["concept"], line["score"]) for line in lines] == [
+    first, second = (
+        [(line["version"], line["concept"], line["score"]) for line in lines if line["encoder"] == encoder]
+        for encoder in ("lite0-what", "icons-64-what")
+    )
+    assert first == [
         ("0", "rex", "0.25"),
         ("1", "rex", "0.75"),
         ("isolated", "rex", "0.875"),
+        ("real", "rex", "0.95"),
+        ("real_through_vae", "rex", "0.9"),
     ]
-    assert [line["self_retention"] for line in lines] == ["", "1.0", ""]
+    # The outside encoder comes first, and ours has lines of its own.
+    assert second == [
+        ("0", "rex", "0.5"),
+        ("1", "rex", "0.625"),
+        ("real", "rex", "0.99"),
+        ("real_through_vae", "rex", ""),
+    ]
+    assert len(lines) == len(first) + len(second)
+    assert [line["self_retention"] for line in lines] == ["", "1.0", "", "", "", "", "1.0", "", ""]
 
 
 def test_the_list_is_the_users_own_and_can_be_that_of_a_lineage(

@@ -7,7 +7,7 @@ import httpx
 from PIL import Image
 
 from app.version import VERSION
-from tests.integration.api.inputs import BASE, files, image, new_concept, new_lineage
+from tests.integration.api.inputs import BASE, WIDE, files, image, new_concept, new_lineage
 from tests.integration.api.state import Server
 
 JOB_FIELDS = {
@@ -61,8 +61,23 @@ def test_training_and_drawing_are_answered_with_jobs(client: httpx.Client) -> No
     generation = client.get(f"/v1/generations/{answer.json()['result']['generation_id']}").json()
     assert generation["job_id"] == answer.json()["id"]
     assert (generation["version"], generation["steps"], generation["guidance_scale"]) == (0, 12, 3.5)
+    assert (generation["width"], generation["height"]) == (64, 64)
     assert generation["images"] == []
     assert client.get(f"/v1/generations/{generation['id']}/images/0").status_code == 404
+
+
+def test_a_base_with_a_canvas_draws_other_sizes(client: httpx.Client) -> None:
+    shown = next(base for base in client.get("/v1/base-models").json()["items"] if base["name"] == WIDE)
+    assert shown["manifest"]["canvas"] == {"min_side": 64, "max_side": 128, "multiple": 32}
+    lineage = new_lineage(client, base_model=WIDE)
+    for size, expected in (({"width": 128}, (128, 64)), ({"width": 96, "height": 128}, (96, 128)), ({}, (64, 64))):
+        job = client.post("/v1/generations", json={"lineage_id": lineage, "prompt": "a cat", **size}).json()
+        generation = client.get(f"/v1/generations/{job['result']['generation_id']}").json()
+        assert (generation["width"], generation["height"]) == expected
+    for size in ({"width": 160}, {"height": 72}):
+        refused = client.post("/v1/generations", json={"lineage_id": lineage, "prompt": "a cat", **size})
+        assert refused.status_code == 422
+        assert [fault["field"] for fault in refused.json()["errors"]] == list(size)
 
 
 def test_me_counts(client: httpx.Client, new_client: Callable[[], httpx.Client]) -> None:

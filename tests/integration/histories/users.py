@@ -82,7 +82,8 @@ class Users:
         async def create(work: Work) -> UUID:
             await insist_on_room(work, user.id, {Quota.LINEAGES: 1})
             options = (MergeOptions(), TrainingOverrides(), EvaluationPolicy())
-            return (await create_lineage(work.session, user.id, "line", BASE.name, *options))[0].id
+            made = await create_lineage(work.session, user.id, "line", BASE.name, *options, allow_changed_base=False)
+            return made[0].id
 
         created = self.place.ask(create)
         assert isinstance(created, UUID)
@@ -174,7 +175,8 @@ class Users:
     def generate(self, draw: random.Random) -> None:
         """Pictures of a version."""
         picked = self.pick(draw)
-        new = NewGeneration(picked.lineage.id, picked.number, "a cat", None, 1, 1, 2, 1.0, exact=False)
+        asked = (picked.number, "a cat", None, 1, 1, 2, 1.0)
+        new = NewGeneration(picked.lineage.id, *asked, exact=False, width=None, height=None)
         placed = self.expect(
             self._refused(picked, InvalidInputError), lambda work: submit_generation(work, picked.user.id, new)
         )

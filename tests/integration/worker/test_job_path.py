@@ -101,18 +101,22 @@ def _reuse_first_concept(world: World, job_id: UUID) -> None:
         session.get_one(Job, job_id).params = first.params
 
 
-def test_pictures_carry_their_provenance(world: World) -> None:
+@pytest.mark.parametrize("width", [64, 128])
+def test_pictures_carry_their_provenance(world: World, width: int) -> None:
     lineage_id = world.lineage()
     world.train(lineage_id, "dog")
     world.runner().run_until_idle(KINDS)
-    job_id = world.generate(lineage_id, 1)
+    job_id = world.generate(lineage_id, 1, width=width)
     world.runner().run_until_idle(KINDS)
 
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     pictures = world.pictures(job_id)
-    assert [picture.size for picture in pictures] == [(64, 64)] * 2
+    assert [picture.size for picture in pictures] == [(width, 64)] * 2
     stories = [json.loads(str(picture.info["palimpsest"])) for picture in pictures]
     assert [story["seed"] for story in stories] == ["11", "12"]
+    assert {(story["width"], story["height"], story["base_model"]) for story in stories} == {
+        (str(width), "64", world.base_model.name)
+    }
     provenance = world.version(lineage_id, 1).provenance
     assert provenance is not None
     assert {story["adapter_sha256"] for story in stories} == {provenance.adapter_sha256}

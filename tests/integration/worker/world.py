@@ -185,7 +185,9 @@ class World:
             params = TrainParams(concept_id=concept_id, taught=taught, strategy=strategy, training=training)
             return self._add_job(session, lineage_id, params)
 
-    def generate(self, lineage_id: UUID, number: int, prompt: str = "a photo of a toy", *, exact: bool = True) -> UUID:
+    def generate(
+        self, lineage_id: UUID, number: int, prompt: str = "a photo of a toy", *, exact: bool = True, width: int = 64
+    ) -> UUID:
         """A queued generate job of two pictures from that version; its generation has the job's result."""
         with transaction(self.engine) as session:
             generation = Generation(
@@ -199,6 +201,8 @@ class World:
                 seed=11,
                 steps=3,
                 guidance_scale=2.0,
+                width=width,
+                height=64,
                 exact=exact,
             )
             session.add(generation)

@@ -31,22 +31,36 @@ def job(status: str = "succeeded", **changes: object) -> Job:
     return Job.model_validate(fields | changes)
 
 
-def story(num_images: int = 2) -> Story:
-    """Three concepts under two strategies."""
+def story(num_images: int = 2, *, wide: bool = False) -> Story:
+    """Three concepts under two strategies; on a wide base, the first two objects in one picture too."""
     plan = Plan(load_samples(NAMES), ("naive", "merge"), "tiny <sd>", {}, num_images, 7)
-    return Story(plan, tuple(_block(plan, name) for name in plan.strategies), BEGAN, 90.0)
+    return Story(plan, tuple(_block(plan, name, wide=wide) for name in plan.strategies), BEGAN, 90.0)
 
 
-def _block(plan: Plan, name: str) -> Block:
+def _block(plan: Plan, name: str, *, wide: bool) -> Block:
     numbers = range(len(plan.samples) + 1)
     training = {"rank": 2, "steps": 8}
     return Block(
-        lineage=Lineage(id=name, name=name, strategy=Strategy(name=name), training=training),
+        lineage=Lineage(id=name, name=name, base_model="tiny-sd", strategy=Strategy(name=name), training=training),
         summary=f"What {name} does.",
         jobs=tuple(job() for _ in plan.samples),
         versions=tuple(_version(number) for number in numbers),
         rows=tuple(tuple(_cell(plan, row, number) for number in numbers) for row in range(len(plan.samples))),
+        together=tuple(_wide_cell(number) if number >= 2 else None for number in numbers) if wide else (),
     )
+
+
+def _wide_cell(number: int) -> Cell:
+    generation = Generation(
+        id="a-generation",
+        version=number,
+        prompt="<my-duck> next to <my-peach>",
+        resolved_prompt="zqa bird next to zqb fruit",
+        seed=7,
+        steps=4,
+        guidance_scale=2.0,
+    )
+    return Cell(True, generation, job(), (_png(TAUGHT, width=128),))
 
 
 def _version(number: int) -> Version:
@@ -78,7 +92,7 @@ def _cell(plan: Plan, row: int, number: int) -> Cell:
     return Cell(is_taught, generation, job(), (_png(TAUGHT if is_taught else UNTAUGHT),) * plan.num_images)
 
 
-def _png(colour: tuple[int, int, int]) -> bytes:
+def _png(colour: tuple[int, int, int], width: int = 64) -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", (64, 64), colour).save(stream, "PNG")
+    Image.new("RGB", (width, 64), colour).save(stream, "PNG")
     return stream.getvalue()

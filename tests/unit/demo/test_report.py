@@ -30,3 +30,10 @@ def test_each_version_has_its_times_and_its_provenance() -> None:
     assert "12.0" in page
     assert "36.0" in page, "three drawings of a version"
     assert page.count(f'title="{"3" * 64}"') == 2
+
+
+def test_two_in_one_picture_stand_in_the_last_row() -> None:
+    page = render(story(wide=True))
+    assert page.count('class="together"') == 2 * 2
+    assert "&lt;my-duck&gt; next to &lt;my-peach&gt;" in page
+    assert 'together"' not in render(story()).split("</style>")[1]

@@ -3,8 +3,9 @@
 import pytest
 
 from demo.__main__ import CONCEPTS
+from demo.bodies import Manifest
 from demo.errors import DemoError
-from demo.samples import load_samples
+from demo.samples import first_two_objects, load_samples
 
 
 def test_the_demo_s_own_concepts_are_three_of_the_samples() -> None:
@@ -19,6 +20,17 @@ def test_a_version_that_has_not_learned_a_concept_is_asked_for_its_class_alone()
     assert (duck.prompt(is_taught=True), duck.prompt(is_taught=False)) == ("a photo of <my-duck>", "a photo of bird")
     assert ink.prompt(is_taught=True) == "<ink-drawing> image of a cat"
     assert "<" not in ink.prompt(is_taught=False)
+
+
+def test_only_objects_stand_side_by_side() -> None:
+    duck, ink, peach = load_samples(["my-duck", "ink-drawing", "my-peach"])
+    assert first_two_objects([duck, ink, peach]) == (duck, peach)
+    assert first_two_objects([duck, ink]) is None
+
+
+@pytest.mark.parametrize(("canvas", "wide"), [(None, None), ({"max_side": 96}, None), ({"max_side": 128}, 128)])
+def test_a_base_is_wide_where_two_things_fit(canvas: dict[str, int] | None, wide: int | None) -> None:
+    assert Manifest.model_validate({"resolution": 64, "canvas": canvas}).wide == wide
 
 
 def test_an_unknown_sample_is_refused_with_the_known_ones() -> None:

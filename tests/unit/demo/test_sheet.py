@@ -52,3 +52,16 @@ def test_the_file_is_the_picture(tmp_path: Path) -> None:
     write_sheet(made_up, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as saved:
         assert saved.size == layout_of(made_up).size
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 4])
+def test_two_in_one_picture_are_the_last_row_where_both_are_taught(tiles: int) -> None:
+    narrow, made_up = story(tiles), story(tiles, wide=True)
+    sheet, layout = draw_sheet(made_up), layout_of(made_up)
+    assert layout.rows == layout_of(narrow).rows + 1
+    assert draw_sheet(narrow).size == layout_of(narrow).size
+    for block, version in product(range(2), range(4)):
+        left, top, right, bottom = layout.wide_tile(layout.cell(block, 3, version + 1))
+        assert right - left == 2 * (bottom - top)
+        seen = sheet.getpixel(((left + right) // 2, (top + bottom) // 2))
+        assert (seen == TAUGHT) == (version >= 2)

@@ -6,22 +6,21 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from app.domain.evaluations import EvaluationProtocol, EvaluationResult
+from app.domain.evaluations import EvaluationProtocol, EvaluationResult, Row, SecondOpinion
 from worker.evaluation.metrics import FloatArray
 from worker.evaluation.plots.figures import figure_text, save, score_told, version_labels
 
 _ALONE = "Each alone: taught by itself, from the base, with nothing to disturb it: what could be reached."
+_REAL = "Real pictures: the references among themselves; no drawing escapes the VAE, and few come nearer."
 _LEAST_RANGE = 0.2
 _LIGHT_TEXT_FROM = 0.6  # of the colour scale; above it black letters are hard to read
 
 
 def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
-    """A PNG: a row per version, a column per concept, the isolated row beneath if there is one."""
-    labels = version_labels(result)
-    rows = [list(row) for row in result.scores]
-    if result.isolated is not None:
-        rows.append(list(result.isolated))
-        labels.append("each alone")
+    """A PNG: a row per version, a column per concept; beneath a line what no version drew: isolated and real ones."""
+    beneath = _beneath(result)
+    labels = [*version_labels(result), *beneath]
+    rows = [*result.scores, *beneath.values()]
     cells = np.array([[np.nan if value is None else value for value in row] for row in rows])
     height, width = cells.shape
     figure = Figure(figsize=(3.6 + 0.95 * max(width, 4), 2.9 + 0.46 * height))
@@ -35,8 +34,8 @@ def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
         # Above the line to the isolated row, and whole at the edge of the axes.
         frame = Rectangle((j - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="crimson", linewidth=2.2)
         axes.add_patch(frame).set(zorder=3, clip_on=False)
-    if result.isolated is not None:
-        axes.axhline(height - 1.5, color="black", linewidth=1.5)
+    if beneath:
+        axes.axhline(len(result.scores) - 0.5, color="black", linewidth=1.5)
     axes.set_xticks(range(width), [concept.name for concept in result.concepts], rotation=20, ha="right")
     axes.set_yticks(range(height), labels)
     axes.set_xlabel("concept that is asked for")
@@ -48,6 +47,13 @@ def heatmap(result: EvaluationResult, protocol: EvaluationProtocol) -> bytes:
     bar.set_label("similarity to the references (cosine; higher is better)")
     figure.text(0.5, -0.06, _how_to_read(result), ha="center", va="top", fontsize=9)
     return save(figure, "png")
+
+
+def _beneath(result: EvaluationResult) -> dict[str, Row]:
+    rows = {} if result.isolated is None else {"each alone": result.isolated}
+    ceilings = {"real pictures": result.real, "real, through the VAE": result.real_through_vae}
+    # Results of former releases have no ceilings.
+    return rows | {label: row for label, row in ceilings.items() if row}
 
 
 def _scale(cells: FloatArray) -> Normalize:
@@ -65,6 +71,14 @@ def _write_numbers(axes: Axes, cells: FloatArray, scale: Normalize) -> None:
         axes.text(j, i, text, ha="center", va="center", color="white" if is_dark else "black")
 
 
+def _second_told(second: SecondOpinion) -> str:
+    """The other encoder's view in a line; the CSV has all its cells."""
+    return (
+        f"Objects by {second.encoder}: score {figure_text(second.average_score)}, forgetting "
+        f"{figure_text(second.average_forgetting)}, retention {figure_text(second.retention)}."
+    )
+
+
 def _how_to_read(result: EvaluationResult) -> str:
     found = result.metrics
     lines = [
@@ -72,6 +86,8 @@ def _how_to_read(result: EvaluationResult) -> str:
         "that has just learned the concept; what is paler beneath it was forgotten since. Row 0 is the base, which",
         "knows none of them: its scores are the floor, not zero. Grey: not learned yet, or cannot be scored.",
         *([] if result.isolated is None else [_ALONE]),
+        *([_REAL] if result.real else []),
+        *([] if result.second is None else [_second_told(result.second)]),
         "",
         f"plasticity {figure_text(found.plasticity)} (score when just learned, higher is better)"
         f"   ·   forgetting {figure_text(found.average_forgetting)} (lower is better)",

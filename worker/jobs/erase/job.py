@@ -54,7 +54,9 @@ def _train_next(context: JobContext, params: EraseParams) -> None:
         version = history.versions[lacking[0]]
         chain = _chain(history, drafts, version)
         last = session.get_one(StoredObject, chain[-1].adapter_object_id) if chain else None
-    parent = ParentVersion(links_of(chain, context.objects.get), None if last is None else last.sha256)
+    assert version.parent_id is not None
+    sha256 = None if last is None else last.sha256
+    parent = ParentVersion(version.parent_id, links_of(chain, context.objects.get), sha256)
     total = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade)
     done = sum(_steps(history.versions[version_id]) for version_id in history.affected.remade if version_id in drafts)
     task = _task(version)

@@ -19,6 +19,7 @@ from app.domain.errors import DeletedError
 from app.domain.evaluations import EvaluationFileName, EvaluationProtocol, EvaluationResult
 from app.domain.jobs import Phase
 from worker.attempt.job_context import JobContext
+from worker.attempt.taught_base import taught_base
 from worker.attempt.worker_objects import make_live
 from worker.evaluation.encoders.base import Encoder
 from worker.evaluation.encoders.encoder_registry import load_encoder
@@ -42,18 +43,20 @@ def carry_out(context: JobContext, evaluation_id: UUID) -> CarriedOut:
 
     Raises:
         DeletedError: the evaluation has been deleted.
+        BaseChangedError: the base has other weights than the version was taught on.
         EncoderError: an encoder cannot be loaded.
     """
     with transaction(context.engine) as session:
         evaluation = session.get(Evaluation, evaluation_id)
     if evaluation is None or evaluation.deleted_at is not None:
         raise DeletedError("The evaluation has been deleted.")
-    base, manifest = context.bases.get(context.job.base_model)
+    base, manifest = taught_base(context, evaluation.version_id)
     hooks = JobEvaluationHooks(context)
     task = make_task(context, evaluation, base, manifest, hooks)
     hooks.begin(task.total_steps())
     encoders = {kind: _encoder(evaluation.protocol.encoders.of(kind), base.device) for kind in ConceptKind}
-    evaluated = evaluate(base, task, encoders, hooks)
+    second = evaluation.protocol.encoders.second_object
+    evaluated = evaluate(base, task, encoders, hooks, None if second is None else _encoder(second, base.device))
     figures = _figures(evaluation.protocol, evaluated, [column.references for column in task.columns])
     context.lease.enter(Phase.PUBLISHING)
     return CarriedOut(evaluation, evaluated.result, _stored(context, figures), task.total_steps())

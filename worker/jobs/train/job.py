@@ -34,7 +34,8 @@ def _train_and_publish(context: JobContext, params: TrainParams) -> None:
         parent_adapter = session.get(StoredObject, parent.adapter_object_id) if parent.adapter_object_id else None
     chain = load_chain(context.engine, parent.id, context.objects.get)
     sha256 = parent_adapter.sha256 if parent_adapter else None
-    learned = learn(context, params, ParentVersion(chain, sha256), TrainHooks(context, params.strategy.name))
+    parent_version = ParentVersion(parent.id, chain, sha256)
+    learned = learn(context, params, parent_version, TrainHooks(context, params.strategy.name))
     context.lease.enter(Phase.PUBLISHING)
     with transaction(context.engine) as session:
         _publish(session, context, params, learned)

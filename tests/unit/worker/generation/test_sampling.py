@@ -20,7 +20,7 @@ from worker.models.projections import adapted_projections, projection_shape
 from worker.models.sd import StableDiffusionBase
 
 REQUEST = GenerationRequest(
-    prompt="a zqa cat", negative_prompt=None, steps=2, guidance_scale=2.0, resolution=64, num_images=3, seed=11
+    prompt="a zqa cat", negative_prompt=None, steps=2, guidance_scale=2.0, width=64, height=64, num_images=3, seed=11
 )
 
 
@@ -39,7 +39,7 @@ class Listener:
 
 def draw(request: GenerationRequest = REQUEST, update: Update | None = None) -> list[bytes]:
     images = [drawn.image for drawn in generate(tiny_base(), update or {}, request, Listener())]
-    assert all(image.size == (request.resolution, request.resolution) for image in images)
+    assert all(image.size == (request.width, request.height) for image in images)
     return [image.tobytes() for image in images]
 
 
@@ -121,7 +121,8 @@ def test_the_global_random_state_does_not_matter() -> None:
         {"negative_prompt": "a red cup"},
         {"guidance_scale": 5.0},
         {"steps": 3},
-        {"resolution": 72},
+        {"width": 72},
+        {"height": 72},
     ],
 )
 def test_every_field_matters(change: dict[str, str | float]) -> None:
@@ -206,3 +207,16 @@ def test_a_base_in_half_precision_draws_the_same_noise(tmp_path: Path) -> None:
     for one, other in zip(half, full, strict=True):
         difference = np.asarray(one).astype(float) - np.asarray(other)
         assert abs(difference).mean() < 0.1 * np.asarray(other).std()
+
+
+def test_a_wide_picture_is_the_pipelines_own() -> None:
+    """As plain diffusers draws it from the same noise."""
+    wide = replace(REQUEST, width=128, num_images=1)
+    pipeline = tiny_base().pipeline
+    noise = torch.randn((1, 4, 8, 16), generator=torch.Generator().manual_seed(REQUEST.seed))
+    plain = pipeline(
+        REQUEST.prompt, width=128, height=64, num_inference_steps=2, guidance_scale=2.0, latents=noise
+    ).images[0]
+    (drawn,) = generate(tiny_base(), {}, wide, Listener())
+    assert drawn.image.size == (128, 64)
+    assert np.abs(np.asarray(drawn.image, int) - np.asarray(plain, int)).max() <= 1

@@ -20,7 +20,7 @@ from worker.models.pipeline import PipelineBase
 from worker.strategies.replay import replay
 from worker.training.loop import train
 
-SAMPLING = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=3.0, resolution=64)
+SAMPLING = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=3.0, width=64, height=64)
 CHANNELS = 16
 
 

@@ -88,7 +88,7 @@ def test_prompts_are_told_apart() -> None:
 
 
 def test_a_sample_is_that_of_the_pipeline_itself() -> None:
-    sampling = Sampling(prompt="a cat", negative_prompt="a dog", steps=3, guidance_scale=3.0, resolution=64)
+    sampling = Sampling(prompt="a cat", negative_prompt="a dog", steps=3, guidance_scale=3.0, width=64, height=64)
     steps: list[tuple[int, int]] = []
     image = tiny_base().sample(sampling, [torch.Generator().manual_seed(5)], lambda *step: steps.append(step))[0]
     pipeline = tiny_sd()

@@ -104,7 +104,9 @@ def test_the_schedule_is_that_of_the_sampler(prediction_type: PredictionType) ->
 @pytest.mark.parametrize("negative_prompt", [None, "", "a dog"])
 def test_a_sample_is_that_of_the_pipeline_itself(negative_prompt: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a negative prompt the unconditional states are zeros (`force_zeros_for_empty_prompt`)."""
-    sampling = Sampling(prompt="a cat", negative_prompt=negative_prompt, steps=3, guidance_scale=3.0, resolution=64)
+    sampling = Sampling(
+        prompt="a cat", negative_prompt=negative_prompt, steps=3, guidance_scale=3.0, width=64, height=64
+    )
     steps: list[tuple[int, int]] = []
     decoded = decoded_by(monkeypatch, tiny_sdxl_base())
     image = tiny_sdxl_base().sample(sampling, [torch.Generator().manual_seed(5)], lambda *step: steps.append(step))[0]

@@ -140,7 +140,7 @@ def made(adapted: AdaptedBase, options: SelfReplayOptions = FEW) -> Teachers:
 
 
 def sampling(prompt: str) -> Sampling:
-    return Sampling(prompt=prompt, negative_prompt=None, steps=2, guidance_scale=1.0, resolution=64)
+    return Sampling(prompt=prompt, negative_prompt=None, steps=2, guidance_scale=1.0, width=64, height=64)
 
 
 def test_the_loss_is_that_of_the_formula(base: Base) -> None:

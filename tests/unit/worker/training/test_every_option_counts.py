@@ -237,7 +237,7 @@ def test_every_accepted_option_of_a_strategy_changes_the_next_version(
 
 def drawn(options: dict[str, object]) -> bytes:
     """The pictures' pixels."""
-    request = GenerationRequest(**options, resolution=64)  # type: ignore[arg-type]
+    request = GenerationRequest(**options)  # type: ignore[arg-type]
     return b"".join(drawn.image.tobytes() for drawn in generate(tiny_base(), {}, request, Silent()))
 
 
@@ -254,6 +254,8 @@ PLAIN_DRAWING: dict[str, object] = {
     "seed": 5,
     "steps": 2,
     "guidance_scale": 3.0,
+    "width": 64,
+    "height": 64,
 }
 DRAWINGS: dict[str, st.SearchStrategy[object]] = {
     "prompt": st.sampled_from(["a red cup", "a blue dog on a red cup"]),
@@ -262,6 +264,8 @@ DRAWINGS: dict[str, st.SearchStrategy[object]] = {
     "seed": st.integers(0, MAX_SEED),
     "steps": st.integers(1, 6),
     "guidance_scale": st.floats(1, 30),
+    "width": st.sampled_from([72, 96, 128]),
+    "height": st.sampled_from([72, 96, 128]),
 }
 
 

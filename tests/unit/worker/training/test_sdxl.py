@@ -27,7 +27,7 @@ from worker.training.loop import train
 pytestmark = pytest.mark.slow
 
 STRATEGIES = [MergeOptions(), NaiveOptions()]
-SAMPLING = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=3.0, resolution=64)
+SAMPLING = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=3.0, width=64, height=64)
 
 
 def with_options(**changes: float) -> TrainingOptions:
