@@ -124,5 +124,5 @@ def test_another_family_s_folder_is_refused(tmp_path: Path, family: str) -> None
 
 @pytest.mark.parametrize("name", ["icons-64", "dino", "dino:", "resnet:somewhere"])
 def test_an_unknown_name_is_refused_with_those_that_are_known(name: str) -> None:
-    with pytest.raises(EncoderError, match=r"none of: lite0-what, icons-64-what, icons-64-how, dino:SOURCE"):
+    with pytest.raises(EncoderError, match=r"known are: lite0-what, icons-64-what, icons-64-how, dino:SOURCE"):
         load_encoder(name)
