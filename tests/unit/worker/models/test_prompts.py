@@ -17,7 +17,7 @@ ROOM = 22
 FILL = ["a red cup"] * 9
 LONG = " ".join([*FILL, "zqa cat"])
 BASES: dict[str, Base] = {"sd": tiny_base(), "sdxl": tiny_sdxl_base()}
-SAMPLING = Sampling(prompt=LONG, negative_prompt=None, steps=2, guidance_scale=3.0, resolution=64)
+SAMPLING = Sampling(prompt=LONG, negative_prompt=None, steps=2, guidance_scale=3.0, width=64, height=64)
 
 
 @pytest.fixture(params=list(BASES))

@@ -103,7 +103,7 @@ def load(source: Path, dtype: torch.dtype = torch.float32) -> Base:
 
 
 def drawn(base: Base) -> bytes:
-    sampling = Sampling(prompt="a cat", negative_prompt=None, steps=2, guidance_scale=2.0, resolution=64)
+    sampling = Sampling(prompt="a cat", negative_prompt=None, steps=2, guidance_scale=2.0, width=64, height=64)
     return base.sample(sampling, [torch.Generator().manual_seed(0)], lambda *_: None)[0].tobytes()
 
 

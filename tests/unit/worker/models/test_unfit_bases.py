@@ -76,7 +76,7 @@ def test_a_folder_of_the_fp16_variant_loads(family: Family, tmp_path: Path) -> N
     WRITERS[family](tmp_path / "plain")
     drawn = [
         load_base(family, str(tmp_path / name), torch.device("cpu"), torch.float32).sample(
-            Sampling(prompt="a cat", negative_prompt=None, steps=1, guidance_scale=2.0, resolution=64),
+            Sampling(prompt="a cat", negative_prompt=None, steps=1, guidance_scale=2.0, width=64, height=64),
             [torch.Generator().manual_seed(0)],
             lambda *_: None,
         )[0]
