@@ -259,8 +259,9 @@ class Generation(Identified, Tombstoned, Table):
     seed: Mapped[int] = mapped_column(BigInteger)
     steps: Mapped[int]
     guidance_scale: Mapped[float]
-    width: Mapped[int]
-    height: Mapped[int]
+    # Null, of what was asked for before there were sizes: the base model's resolution.
+    width: Mapped[int | None]
+    height: Mapped[int | None]
     exact: Mapped[bool] = mapped_column(default=False)
     warnings: Mapped[tuple[Fault, ...]] = mapped_column(_FAULTS, default_factory=tuple)
 

@@ -17,12 +17,12 @@ async def find_base_model(session: AsyncSession, name: str) -> BaseModelRow:
     Raises:
         InvalidInputError: there is no such base model, or its weights have been replaced.
     """
-    row = await session.get(BaseModelRow, name)
-    if row is None:
-        versions = select(BaseModelRow).where(
-            BaseModelRow.alias == name, BaseModelRow.fingerprint == BaseModelRow.found_fingerprint
-        )
-        row = await session.scalar(versions.order_by(BaseModelRow.created_at.desc(), BaseModelRow.name.desc()).limit(1))
+    versions = select(BaseModelRow).where(
+        BaseModelRow.alias == name, BaseModelRow.fingerprint == BaseModelRow.found_fingerprint
+    )
+    newest = versions.order_by(BaseModelRow.created_at.desc(), BaseModelRow.name.desc()).limit(1)
+    # The alias first: before there were versions a base was registered under it, and older lineages stand on that one.
+    row = await session.scalar(newest) or await session.get(BaseModelRow, name)
     if row is None:
         fault = Fault(field="base_model", message="unknown; see GET /v1/base-models")
         raise InvalidInputError(f"There is no base model {name}.", (fault,))
@@ -33,10 +33,7 @@ async def find_base_model(session: AsyncSession, name: str) -> BaseModelRow:
 
 
 def is_retired(row: BaseModelRow) -> bool:
-    """Whether the weights that its name stands for are no longer where they were. A name without versions never is.
-
-    What was called by the alias before there were versions is: nobody knows its weights.
-    """
+    """Whether the weights that its name stands for are no longer where they were. A name without versions never is."""
     return row.alias is not None and row.fingerprint != row.found_fingerprint
 
 

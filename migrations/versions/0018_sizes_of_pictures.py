@@ -2,7 +2,7 @@
 
 Revision: 0018, after 0017, of 2026-11-28 12:45:00.
 
-What was drawn before has the base model's own size.
+Null, as for all that was asked for before: the base model's own resolution.
 """
 
 import sqlalchemy as sa
@@ -13,24 +13,12 @@ down_revision = "0017"
 branch_labels = None
 depends_on = None
 
-_OWN_SIZE = """
-    UPDATE generations SET width = side, height = side
-    FROM (
-        SELECT lineages.id, (base_models.manifest ->> 'resolution')::integer AS side
-        FROM lineages JOIN base_models ON base_models.name = lineages.base_model
-    ) AS own
-    WHERE own.id = generations.lineage_id AND side IS NOT NULL
-"""
-
 
 def upgrade() -> None:
     for side in ("width", "height"):
-        op.add_column("generations", sa.Column(side, sa.Integer(), nullable=False, server_default=sa.text("64")))
-    op.execute(_OWN_SIZE)
-    for side in ("width", "height"):
-        op.alter_column("generations", side, server_default=None)
+        op.add_column("generations", sa.Column(side, sa.Integer()))
 
 
 def downgrade() -> None:
-    op.drop_column("generations", "height")
-    op.drop_column("generations", "width")
+    for side in ("height", "width"):
+        op.drop_column("generations", side)

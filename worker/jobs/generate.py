@@ -43,7 +43,7 @@ class GenerateHooks:
 def run(context: JobContext, params: GenerateParams) -> None:
     """Draw the pictures of a generation, each published when it is there: what was drawn stays, whatever comes."""
     task = _read(context, params)
-    base, _ = taught_base(context, task.version.id)
+    base, manifest = taught_base(context, task.version.id)
     _insist_on_heard_concepts(context, base, task)
     generation = task.generation
     prompt = generation.resolved_prompt
@@ -55,15 +55,16 @@ def run(context: JobContext, params: GenerateParams) -> None:
         seed=generation.seed,
         steps=generation.steps,
         guidance_scale=generation.guidance_scale,
-        width=generation.width,
-        height=generation.height,
+        width=generation.width or manifest.resolution,
+        height=generation.height or manifest.resolution,
         exact=generation.exact,
     )
     context.lease.enter(Phase.GENERATING)
     context.hand_back_at_shutdown()
     with closing(generate(base, update, request, GenerateHooks(context), task.drawn)) as pictures:
         for position, picture in enumerate(timed_pictures(context.job.base_model, pictures), task.drawn):
-            provenance = _provenance(task, context.job.base_model, base.fingerprint, position, picture.at_once)
+            about = _provenance(task, context.job.base_model, base.fingerprint, position, picture.at_once)
+            provenance = about | _size(request)
             row = context.objects.put("pictures", to_png(picture.image, provenance), "image/png")
             with transaction(context.engine) as session:
                 _publish(session, context, generation, row, position)
@@ -118,6 +119,10 @@ def _insist_on_heard_concepts(context: JobContext, base: Base, task: _Task) -> N
         row.warnings = tuple(dict.fromkeys((*row.warnings, *notes)))
 
 
+def _size(request: GenerationRequest) -> dict[str, str]:
+    return {"width": str(request.width), "height": str(request.height)}
+
+
 def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: int, at_once: int) -> dict[str, str]:
     """What the PNG says of itself: enough to draw it again."""
     generation = task.generation
@@ -135,8 +140,6 @@ def _provenance(task: _Task, base_model: str, base_fingerprint: str, position: i
         "steps": str(generation.steps),
         "guidance_scale": json.dumps(generation.guidance_scale),
         "pictures_at_once": str(at_once),
-        "width": str(generation.width),
-        "height": str(generation.height),
     }
 
 

@@ -123,8 +123,8 @@ class GenerationBody(Value):
     steps: int
     guidance_scale: float
     exact: bool = Field(description="Whether each picture was drawn alone.")
-    width: int
-    height: int
+    width: int | None = Field(description="Null in older generations: the base model's resolution.")
+    height: int | None
     status: JobStatus = Field(description="That of its job.")
     job_id: UUID
     images: list[GeneratedImageBody] = Field(description="Those that are drawn; a canceled job keeps what it has.")

@@ -145,6 +145,19 @@ def test_an_alias_stands_for_the_newest_version_whose_weights_are_there(server: 
     assert alias in refused.json()["errors"][0]["message"]
 
 
+def test_what_was_registered_under_the_alias_before_there_were_versions_stays_for_its_lineages(
+    server: Server, client: httpx.Client
+) -> None:
+    former = new_base(server)
+    lineage = taught_lineage(server, client, former, RETIRED.fingerprint)
+    newer = new_base(server, alias=former, fingerprint="b", found_fingerprint="b")
+    assert client.get(f"/v1/lineages/{lineage}").json()["base_model"] == former
+    assert client.get(f"/v1/lineages/{new_lineage(client, base_model=former)}").json()["base_model"] == newer
+    found(server, former, "b")
+    drawn = client.post("/v1/generations", json={"lineage_id": lineage, "prompt": "a cat"})
+    assert drawn.json()["type"] == CHANGED
+
+
 def test_no_base_may_take_the_name_of_an_alias(server: Server, admin: httpx.Client) -> None:
     alias = server.unique("alias")
     new_base(server, alias=alias, fingerprint="a", found_fingerprint="a")
