@@ -2,8 +2,8 @@
 
 Revision: 0017, after 0016, of 2026-11-28 12:30:00.
 
-What is called `icons-64` keeps its name and its lineages; which weights those were taught on is in their provenance. The
-next start registers the version that is there, and the name becomes its alias for new lineages.
+What is called `icons-64` keeps its name and its lineages; which weights those were taught on is in their provenance.
+The next start registers the version that is there, and the name becomes its alias for new lineages.
 """
 
 import sqlalchemy as sa
