@@ -59,10 +59,10 @@ audit: .venv/installed
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # Trains the next embedded base in the background of other work: a day on two cores, at the lowest priority. Killed at any
-# moment it goes on from its last checkpoint, a minute old at most. `python -m recipes.icons_64 export` then writes it.
+# moment it goes on from its last checkpoint, a minute old at most. Its autoencoder is finished and in the repository.
+# `python -m recipes.icons_64 export` then writes the base.
 pretrain: .venv/installed
 	nice -n 19 $(BIN)/python -m recipes.icons_64 data
-	nice -n 19 $(BIN)/python -m recipes.icons_64 vae --vae-steps 2500 --vae-start base_models/icons-64/vae
 	nice -n 19 $(BIN)/python -m recipes.icons_64 tokenizer
 	nice -n 19 $(BIN)/python -m recipes.icons_64 latents
 	nice -n 19 $(BIN)/python -m recipes.icons_64 unet

@@ -41,8 +41,15 @@ _FILL = (
 )
 
 
+# The columns had no key until now, so what they name may be gone.
+_CLEAR = """
+    UPDATE jobs SET {name} = NULL WHERE seq BETWEEN :first AND :last
+    AND {name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.id = jobs.{name})
+    """
+
+
 def upgrade() -> None:
-    for statement in _FILL:
+    for statement in (*_FILL, *(_CLEAR.format(name=name, table=table) for name, table in _TABLES.items())):
         update_in_batches(statement, "jobs", "seq")
     for name, table in _TABLES.items():
         # An evaluation names its job as well: the key is checked at the commit.

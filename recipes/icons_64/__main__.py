@@ -33,7 +33,7 @@ from worker.models.device import flush_denormals
 
 _ROOT = Path(__file__).parents[2]
 _ENCODER, _ENCODER_STYLE = Schedule(2_000), Schedule(1_000)
-_ONLY_WHEN_NAMED = frozenset({"trials", "judge-search"})
+_ONLY_WHEN_NAMED = frozenset({"trials", "keep-vae", "judge-search"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Plan:
             "tokenizer": lambda: tokenizer.prepare(self.work_dir),
             "latents": lambda: latents.prepare(self.work_dir, self.device),
             "unet": lambda: diffusion.train(self.work_dir, self.unet, self.device),
+            "keep-vae": lambda: latents.keep(self.work_dir),
             "trials": lambda: trials.run(self.work_dir, self.trial_steps, self.device),
             "export": lambda: export.export(self.work_dir, self.model),
             "sheet": self.sheet,
@@ -91,8 +92,9 @@ def main(
     """Run all stages, or one of: data, samples, vae, tokenizer, latents, unet, export, sheet, and of the
     encoders: encoder, encoder-style, encoder-export, judge, encoder-report.
 
-    Three run only when named: `trials` compares variants of the denoiser; `adopt` takes MODEL as the start of a new run
-    of latents and unet in WORK_DIR; `judge-search` prints what the choices in `judge` rest on.
+    Four run only when named: `trials` compares variants of the denoiser; `keep-vae` puts the autoencoder into the
+    repository; `adopt` takes MODEL as the start of a new run of latents and unet in WORK_DIR; `judge-search` prints
+    what the choices in `judge` rest on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     flush_denormals()

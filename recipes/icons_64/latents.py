@@ -1,6 +1,7 @@
 """Stage `latents`: each icon, plain and redrawn, on each background once, as the autoencoder's posterior."""
 
 import random
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from recipes.icons_64.redrawings import SOURCE_SET, Redrawing, redraw
 from recipes.icons_64.split import Split, class_nouns, load_split
 from worker.evaluation.colours import BACKGROUNDS
 
+# A finished autoencoder, standardised, in fp16: a run on another machine begins from it.
+KEPT = Path(__file__).parent / "autoencoder"
 _FILE = "latents.pt"
 _BATCH = 64
 # Of the samples, how many are redrawn icons.
@@ -130,14 +133,17 @@ class Batch:
 def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
     """Encode all pictures of the generator, standardise the autoencoder by what comes out, and save both.
 
-    An autoencoder that was saved before is a standardised one. Does nothing where the latents exist.
+    An autoencoder that was saved before is a standardised one; where none was trained here, it is the kept one. Does
+    nothing where the latents exist.
     """
     if (work_dir / _FILE).exists():
         return
+    if KEPT.exists() and not any((work_dir / name).exists() for name in ("vae", "vae.pt")):
+        shutil.copytree(KEPT, work_dir / "vae")
     pictures = Pictures.load(work_dir)
     to_encode = drawings(pictures, load_split())
     if (work_dir / "vae").exists():
-        vae = AutoencoderKL.from_pretrained(work_dir / "vae").to(device)
+        vae = AutoencoderKL.from_pretrained(work_dir / "vae", dtype=torch.float32).to(device)
         mean, std = _encode_all(vae, pictures, to_encode, device, seed)
     else:
         vae = vae_stage.load(work_dir).to(device)
@@ -151,6 +157,11 @@ def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
     partial = work_dir / f"{_FILE}.partial"
     torch.save({"mean": mean.half().view(shape), "std": std.half().view(shape)}, partial)
     partial.replace(work_dir / _FILE)
+
+
+def keep(work_dir: Path) -> None:
+    """Stage `keep-vae`: put the run's standardised autoencoder into the repository."""
+    AutoencoderKL.from_pretrained(work_dir / "vae", dtype=torch.float16).save_pretrained(KEPT)
 
 
 def spread(mean: Tensor, std: Tensor) -> Tensor:
