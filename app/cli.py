@@ -12,6 +12,7 @@ from pydantic_settings import SettingsError
 
 from app.domain.errors import PalimpsestError
 from app.domain.jobs import JobKind
+from app.domain.patience import WITHOUT_END
 from app.settings import Settings
 from app.stack.addresses import environment, resolve, with_checked_urls
 from app.stack.private_files import keep_files_private
@@ -144,7 +145,8 @@ def check(home: Home = None) -> None:
     settings = resolve(_settings(home))
     assert settings.database_url is not None
     store = ObjectStore(settings)
-    violations = find_violations(make_engine(settings.database_url), store, settings.stray_object_age_seconds)
+    engine = make_engine(settings.database_url, WITHOUT_END)
+    violations = find_violations(engine, store, settings.stray_object_age_seconds)
     for violation in violations:
         typer.echo(str(violation))
     if violations:

@@ -10,7 +10,6 @@ from fastapi_swagger import patch_fastapi
 from starlette.middleware.cors import CORSMiddleware
 
 from app.api import problems
-from app.api.body_limit import BodyLimitMiddleware
 from app.api.documented import DocumentedAPI
 from app.api.front import REQUEST_ID, FrontMiddleware
 from app.api.routers import (
@@ -33,11 +32,12 @@ from app.domain.errors import NotReadyError
 from app.logs import configure_logging
 from app.metrics.serving import serve_metrics
 from app.services.context import open_services
-from app.settings import MIB, Settings, get_settings
+from app.settings import Settings, get_settings
 from app.version import VERSION
 
-# In the order of the OpenAPI document.
+# In the order of the OpenAPI document, and in which routes are tried: nothing is asked more often than how a job goes.
 _ROUTERS = (
+    jobs,
     concepts,
     lineages,
     versions,
@@ -46,13 +46,10 @@ _ROUTERS = (
     generations,
     evaluations,
     deletions,
-    jobs,
     catalog,
     users,
     health,
 )
-# What a form may have beside its file.
-_FORM_BYTES = MIB
 
 _DESCRIPTION = """Teaches one diffusion model concept after concept, and shows what each costs the earlier ones.
 
@@ -84,11 +81,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # FastAPI's own page loads Swagger UI from a CDN; this one works without the internet, and keeps no key.
     patch_fastapi(app, redirect_from_root_to_docs=False, swagger_ui_parameters={"displayRequestDuration": True})
     problems.install(app)
-    app.add_middleware(
-        BodyLimitMiddleware,
-        max_multipart_bytes=settings.max_body_bytes,
-        by_ending={"/import": settings.max_adapter_bytes + _FORM_BYTES},
-    )
     if settings.cors_origins:
         _allow_pages_of(settings.cors_origins, app)
     app.add_middleware(FrontMiddleware)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.concepts import MAX_IMAGES_PER_CONCEPT
 from app.domain.jobs import QUEUES, JobKind
+from app.domain.patience import Patience
 from app.domain.quotas import Quotas
 
 MIB = 1024 * 1024
@@ -32,6 +33,13 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    database_pooler: bool = Field(
+        False, description="Whether a pooler stands before Postgres that lends a connection for one transaction."
+    )
+    api_patience: Patience = Field(
+        Patience(lock_seconds=5, statement_seconds=15, idle_seconds=15), description="Of the API's database sessions."
+    )
+    worker_patience: Patience = Field(Patience(), description="Of those of workers and sweepers.")
     broker_url: str | None = Field(None, validation_alias=AliasChoices("BROKER_URL", "broker_url"))
     s3_endpoint_url: str | None = Field(None, validation_alias=AliasChoices("S3_ENDPOINT_URL", "s3_endpoint_url"))
     s3_bucket: str = Field("palimpsest", validation_alias=AliasChoices("S3_BUCKET", "s3_bucket"))
@@ -55,10 +63,16 @@ class Settings(BaseSettings):
     )
     cors_origins: tuple[str, ...] = Field((), description="Whose pages may call the API from a browser: none.")
     max_image_bytes: int = 16 * MIB
+    min_body_bytes_per_second: int = Field(
+        16 * 1024, ge=1, description="Of a body that is sent for longer than ten seconds, on average."
+    )
     max_adapter_bytes: int = Field(1024 * MIB, description="Of an imported LoRA; SDXL's at rank 64 is 186 MB.")
     max_image_pixels: int = 25_000_000
     max_jpeg_pixels: int = Field(120_000_000, description="Of a JPEG, which is scaled while it is decoded.")
     stored_image_side_pixels: int = Field(2048, description="Larger uploads are scaled down to this longer side.")
+
+    export_memory_bytes: int = Field(4096 * MIB, ge=256 * MIB, description="Of the process that folds an export.")
+    export_seconds: float = Field(120.0, gt=0, description="How long it may take.")
 
     requests_per_second: float = Field(50.0, gt=0, description="Of one API key, on average.")
     requests_burst: int = Field(500, ge=1, description="So many at once, after a pause.")

@@ -4,9 +4,9 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import boto3
@@ -157,14 +157,28 @@ class ObjectStore:
         Raises:
             ObjectLostError: they are missing, or have another hash.
         """
+        file = io.BytesIO()
+        self.fetch(row, file)
+        return file.getvalue()
+
+    def fetch(self, row: StoredObject, file: IO[bytes]) -> None:
+        """Write the bytes of `row` into a file, chunk by chunk, and prove them by their hash.
+
+        Raises:
+            ObjectLostError: they are missing, or have another hash; what is in the file then is nobody's.
+        """
+        digest = hashlib.sha256()
         with timed_s3("get"), _storage_errors(f"read {row.key}"):
             try:
-                data = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"].read()
+                body = self._client.get_object(Bucket=self._bucket, Key=row.key)["Body"]
             except self._client.exceptions.NoSuchKey as error:
                 raise ObjectLostError(f"Object {row.key} is missing.") from error
-        if hashlib.sha256(data).hexdigest() != row.sha256:
+            with closing(body):
+                for chunk in body.iter_chunks(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+        if digest.hexdigest() != row.sha256:
             raise ObjectLostError(f"Object {row.key} does not have the hash that was recorded for it.")
-        return data
 
     def delete(self, keys: Iterable[str]) -> frozenset[str]:
         """Delete keys; one that is not there is no error. Returns those that S3 kept; the log says why."""

@@ -25,7 +25,7 @@ def main() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))
     serve_metrics(settings)
-    engine = make_engine(settings.database_url)
+    engine = make_engine(settings.database_url, settings.worker_patience, pooler=settings.database_pooler)
     check_schema(engine)
     if settings.metrics_port is not None:
         keep_counting(engine, settings.count_bytes_interval_seconds)

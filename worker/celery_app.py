@@ -43,7 +43,8 @@ def runner() -> Runner:
     settings = worker_settings()
     if settings.database_url is None:
         raise NotReadyError("There is no database: set DATABASE_URL, or start `palimpsest up` on the same home.")
-    made = Runner(settings, make_engine(settings.database_url), ObjectStore(settings), shutdown)
+    engine = make_engine(settings.database_url, settings.worker_patience, pooler=settings.database_pooler)
+    made = Runner(settings, engine, ObjectStore(settings), shutdown)
     threading.Thread(target=_forget_erased, args=(made, settings), name="forget", daemon=True).start()
     return made
 

@@ -8,8 +8,9 @@ from uuid import UUID
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
-from app.api.dependencies import Caller, Transaction
-from app.services.context import Work
+from app.api.dependencies import Caller, ServicesOfProcess
+from app.db.tables import IdempotencyKey
+from app.services.context import Services, Work, open_work
 from app.services.idempotency import Answer, Attempt
 
 IdempotencyKeyHeader = Annotated[
@@ -24,34 +25,58 @@ IdempotencyKeyHeader = Annotated[
 
 
 class Once:
-    """Runs the action of a POST, or gives the answer of its first run."""
+    """Runs the action of a POST in a transaction of its own, or gives the answer of its first run."""
 
-    def __init__(self, what: str, user_id: UUID, work: Work, key: str | None) -> None:
+    def __init__(self, what: str, user_id: UUID, services: Services, key: str | None) -> None:
         self._what = what
         self._user_id = user_id
-        self._work = work
+        self._services = services
         self._key = key
 
     async def run(self, act: Callable[[Work], Awaitable[Answer]], fields: BaseModel, *files: str) -> Response:
         """The answer to these fields; `files` are the hashes of what was uploaded with them."""
-        if self._key is None:
-            return _response(await act(self._work))
-        attempt = Attempt(self._user_id, self._key, self._fingerprint(fields, files))
-        kept = await attempt.begin(self._work.session)
-        if kept is not None:
-            return _response(kept)
-        answer = await act(self._work)
-        attempt.keep(self._work.session, answer)
+        async with open_work(self._services, self._user_id) as work:
+            answer = await self._answer(work, act, self._attempt(fields, files))
         return _response(answer)
+
+    async def is_repeated(self) -> bool:
+        """Whether the key was used before: then what it once asked for is not asked for again."""
+        if self._key is None:
+            return False
+        async with open_work(self._services, self._user_id) as work:
+            return await work.session.get(IdempotencyKey, (self._user_id, self._key)) is not None
+
+    async def kept(self, fields: BaseModel, *files: str) -> Response | None:
+        """The answer of an earlier sending, for who would do much before `run`."""
+        if (attempt := self._attempt(fields, files)) is None:
+            return None
+        async with open_work(self._services, self._user_id) as work:
+            answer = await attempt.begin(work.session)
+        return None if answer is None else _response(answer)
+
+    async def _answer(self, work: Work, act: Callable[[Work], Awaitable[Answer]], attempt: Attempt | None) -> Answer:
+        if attempt is None:
+            return await act(work)
+        kept = await attempt.begin(work.session)
+        if kept is not None:
+            return kept
+        answer = await act(work)
+        attempt.keep(work.session, answer)
+        return answer
+
+    def _attempt(self, fields: BaseModel, files: tuple[str, ...]) -> Attempt | None:
+        return None if self._key is None else Attempt(self._user_id, self._key, self._fingerprint(fields, files))
 
     def _fingerprint(self, fields: BaseModel, files: tuple[str, ...]) -> str:
         """Of the parsed fields, so that neither spacing nor order nor a boundary makes another request of it."""
         return hashlib.sha256("\n".join([self._what, fields.model_dump_json(), *files]).encode()).hexdigest()
 
 
-async def get_once(request: Request, caller: Caller, work: Transaction, key: IdempotencyKeyHeader = None) -> Once:
+async def get_once(
+    request: Request, caller: Caller, services: ServicesOfProcess, key: IdempotencyKeyHeader = None
+) -> Once:
     """The means to answer this POST once."""
-    return Once(f"{request.method} {request.url.path}", caller.id, work, key)
+    return Once(f"{request.method} {request.url.path}", caller.id, services, key)
 
 
 OnlyOnce = Annotated[Once, Depends(get_once)]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from psycopg import OperationalError as PostgresError
+from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -20,7 +21,9 @@ from app.metrics.http import note_error
 
 MEDIA_TYPE = "application/problem+json"
 
-_FOREIGN_KEY_VIOLATION = "23503"  # Postgres's SQLSTATE
+# Postgres's SQLSTATEs.
+_FOREIGN_KEY_VIOLATION = "23503"
+_IMPATIENT = {"55P03", "57014", "25P03"}  # a lock, a statement, a transaction that took too long
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    for error in (OperationalError, InterfaceError, PoolTimeoutError):
+    for error in (OperationalError, InterfaceError, InternalError, PoolTimeoutError, PostgresError):
         app.add_exception_handler(error, _database_down)
     app.add_exception_handler(IntegrityError, _gone_meanwhile)
 
@@ -127,6 +130,10 @@ async def _disconnected(request: Request, error: Exception) -> Response:  # noqa
 
 async def _database_down(request: Request, error: Exception) -> Response:
     log.error("Postgres failed: %s", error)
+    if getattr(getattr(error, "orig", error), "sqlstate", None) in _IMPATIENT:
+        return answer(
+            problem_of(503, "Others keep the database busy; nothing was changed. Try again.", request.url.path)
+        )
     return answer(problem_of(503, "The database is out of reach. Try again.", request.url.path))
 
 

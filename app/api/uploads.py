@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.api.body import body_of
 from app.api.faults import fault_of
 from app.api.problems import MalformedBodyError
 from app.domain.base import Value
@@ -25,6 +26,7 @@ V = TypeVar("V", bound=Value)
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*(?P<charset>[\w.:-]+)'[^']*'(?P<name>[^;\s]*)", re.IGNORECASE)
 _PLAIN_NAME = re.compile(rb';\s*filename\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 _MAX_FIELDS = 20
+_MAX_FIELD_BYTES = 64 * 1024
 _MAX_SHOWN_NAME = 100
 _CHUNK_BYTES = 1024 * 1024
 _MAX_TEXT_FILE_BYTES = 1024 * 1024
@@ -32,11 +34,12 @@ _MAX_TEXT_FILE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class FileLimits:
-    """What a form may carry: 1 to `max_files` files, all under the one name."""
+    """What a form may carry: 1 to `max_files` files, all under the one name, and `max_bytes` as a whole."""
 
     name: str
     max_files: int
     max_file_bytes: int
+    max_bytes: int
     text_files: frozenset[str] = frozenset()
     """Texts that may come as files as well."""
 
@@ -71,6 +74,8 @@ class FileForm:
 class _Parser(MultiPartParser):
     """Starlette's parser, which also counts bytes per file and notices a missing end."""
 
+    # Many forms may be open at once: their files lie on disk.
+    spool_max_size = 16 * 1024
     file_limits: FileLimits
     is_complete = False
 
@@ -138,14 +143,8 @@ async def file_form(request: Request, limits: FileLimits) -> AsyncIterator[FileF
         MalformedBodyError: it is no multipart form, or it was cut off.
         InvalidInputError: it holds other things than texts and 1 to `max_files` files of the name that `limits` has.
     """
-    stream = request.stream()
-    try:
-        form = await _parse(request.headers, stream, limits)
-    except InvalidInputError:
-        # The client is still sending: it reads no answer before it has finished.
-        async for _ in stream:
-            pass
-        raise
+    body_of(request).allow(limits.max_bytes)
+    form = await _parse(request.headers, request.stream(), limits)
     try:
         yield _sorted_out(form, limits)
     finally:
@@ -155,7 +154,8 @@ async def file_form(request: Request, limits: FileLimits) -> AsyncIterator[FileF
 async def _parse(headers: Headers, stream: AsyncGenerator[bytes, None], limits: FileLimits) -> FormData:
     if not headers.get("content-type", "").startswith("multipart/form-data"):
         raise MalformedBodyError("Send multipart/form-data.")
-    parser = _Parser(headers, stream, max_files=limits.max_files + len(limits.text_files) + 1, max_fields=_MAX_FIELDS)
+    max_files = limits.max_files + len(limits.text_files) + 1
+    parser = _Parser(headers, stream, max_files=max_files, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     parser.file_limits = limits
     try:
         form = await parser.parse()

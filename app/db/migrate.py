@@ -16,6 +16,7 @@ import app.db.usage  # noqa: F401 - so that the metadata has every table
 import migrations
 from app.db.session import make_engine
 from app.domain.errors import PalimpsestError
+from app.domain.patience import WITHOUT_END
 
 # Two processes that start at once must not both migrate: an advisory lock of this number makes the second wait.
 _LOCK = 0x50414C49
@@ -70,7 +71,7 @@ def downgrade(database_url: str, revision: str) -> None:
 
 
 def _migrate(database_url: str, run: Callable[[Config], None]) -> None:
-    engine = make_engine(database_url)
+    engine = make_engine(database_url, WITHOUT_END)
     try:
         with engine.connect() as lock, engine.connect() as connection:
             _wait_for_turn(lock)

@@ -93,15 +93,15 @@ def jobs_of(user_id: UUID) -> Select[Job]:
 
 
 def places(user_id: UUID, job_ids: Sequence[UUID]) -> Select[UUID, int]:
-    """The places of these jobs in the queue, all counted in one reading of it; see `job_of`."""
+    """The places of these jobs in the queue, all counted in one reading of it; see `queue_place`."""
     place = func.row_number().over(partition_by=Job.kind, order_by=Job.seq) - 1
     queued = Job.user_id == user_id, Job.status == JobStatus.QUEUED
     queue = select(Job.id, place.label("place")).where(*queued).subquery()
     return select(queue.c.id, queue.c.place).where(queue.c.id.in_(job_ids))
 
 
-def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
-    """One job of a user, and how many queued jobs of its kind its user has before it; null once it is not queued.
+def queue_place() -> ColumnElement[int | None]:
+    """How many queued jobs of its kind its user has before a job; null once it is not queued.
 
     Only the user's own: other users' would tell how busy they are, and turns are taken user by user anyway.
     """
@@ -117,8 +117,12 @@ def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
         .correlate(Job)
         .scalar_subquery()
     )
-    place = case((Job.status == JobStatus.QUEUED, before), else_=null())
-    return jobs_of(user_id).add_columns(place).where(Job.id == job_id)
+    return case((Job.status == JobStatus.QUEUED, before), else_=null())
+
+
+def job_of(user_id: UUID, job_id: UUID) -> Select[Job, int | None]:
+    """One job of a user, and its place in the queue."""
+    return jobs_of(user_id).add_columns(queue_place()).where(Job.id == job_id)
 
 
 def unfinished_publishing(lineage_id: UUID) -> Select[Job]:

@@ -88,10 +88,23 @@ class ApiKey(Identified, Table):
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
     scope: Mapped[KeyScope]
-    # Rate limits: when a sender that kept to its rate would have sent what this key has sent (GCRA).
+    # Where the release before counts; `paces` has taken its place.
     paced_until: Mapped[datetime | None] = mapped_column(default=None)
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Pace(Table):
+    """When a sender that kept to the rate would have sent what this user has sent (GCRA), over all front ends.
+
+    Unlogged: a crash forgets the last moments of it, and nothing is written twice.
+    """
+
+    __tablename__ = "paces"
+    __table_args__ = {"prefixes": ["UNLOGGED"]}  # noqa: RUF012 - SQLAlchemy's own declaration
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    until: Mapped[datetime]
 
 
 class BaseModelRow(Table):

@@ -23,7 +23,9 @@ DEFAULT_NEUTRAL_PROMPTS = (
 )
 """For a base whose manifest has none: what any picture might show."""
 
-BaseModelName = Annotated[str, StringConstraints(pattern=BASE_MODEL_NAME)]
+BaseModelName = Annotated[str, StringConstraints(pattern=BASE_MODEL_NAME, max_length=64)]
+RareToken = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+NeutralPrompt = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class Family(StrEnum):
@@ -77,16 +79,18 @@ class BaseModelManifest(Value):
     name: BaseModelName
     family: Family
     resolution: Resolution = Field(description="Pixels of the side that the model was trained at.")
-    rare_tokens: tuple[str, ...] = Field(min_length=1, description="Single tokens for concepts, in order of use.")
+    rare_tokens: tuple[RareToken, ...] = Field(
+        min_length=1, max_length=10_000, description="Single tokens for concepts, in order of use."
+    )
     adapted_modules: ModuleNames = ("to_q", "to_k", "to_v", "to_out.0")
     default_steps: int = Field(25, ge=1, le=200, description="Sampling steps of a generation that does not say.")
     default_guidance_scale: float = Field(4.0, ge=0, le=30)
     training_defaults: TrainingOverrides = TrainingOverrides()
-    neutral_prompts: tuple[str, ...] = ()
+    neutral_prompts: tuple[NeutralPrompt, ...] = Field((), max_length=100)
     evaluation: EvaluationProtocol = Field(
         EvaluationProtocol(), description="What versions are evaluated with, where nothing else is asked for."
     )
-    license: str = ""
+    license: str = Field("", max_length=500)
     canvas: Canvas | None = Field(
         None, description="The sizes that pictures may have; null: squares of the resolution and nothing else."
     )

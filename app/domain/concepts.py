@@ -10,7 +10,7 @@ from app.domain.base import Value
 from app.domain.errors import Fault, UnknownConceptError
 from app.domain.patterns import CLASS_NOUN, CONCEPT_NAME
 
-ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=CONCEPT_NAME)]
+ConceptName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=CONCEPT_NAME, max_length=64)]
 ClassNoun = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=CLASS_NOUN)]
 # Of a file that was trained elsewhere: may be several; what a prompt's own grammar uses they may not hold.
 TriggerWords = Annotated[

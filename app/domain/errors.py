@@ -108,6 +108,15 @@ class QuotaReachedError(TooManyError):
     slug = "quota-reached"
 
 
+class TooManyAtOnceError(TooManyError):
+    """Too many requests of one user at once."""
+
+    slug = "too-many-at-once"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after_seconds=1)
+
+
 class TooLargeError(PalimpsestError):
     """The request is too large."""
 

@@ -34,7 +34,8 @@ WeightDecay = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Cycles = Annotated[int, Field(ge=2, le=1000)]
 Power = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 StepRules = Annotated[str, Field(pattern=STEP_RULES, max_length=200)]
-ModuleNames = Annotated[tuple[Annotated[str, Field(pattern=MODULE_NAME)], ...], Field(min_length=1, max_length=32)]
+ModuleName = Annotated[str, Field(pattern=MODULE_NAME, max_length=128)]
+ModuleNames = Annotated[tuple[ModuleName, ...], Field(min_length=1, max_length=32)]
 
 
 _POLYNOMIAL_END = 1e-7  # diffusers' own

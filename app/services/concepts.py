@@ -1,7 +1,8 @@
 """Concepts: from uploaded files to rows and objects, and away again."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from anyio import to_thread
@@ -18,13 +19,14 @@ from app.domain.concepts import ConceptKind
 from app.domain.deletions import DeletedKind
 from app.domain.errors import ConflictError, Fault, InvalidImageError, InvalidInputError, NotFoundError
 from app.domain.quotas import Quota
-from app.services.context import Work
+from app.services.context import Services, Work, open_work
 from app.services.deletions import note_deletion
+from app.services.grouping import grouped
 from app.services.image_lessons import insist_on_lessons, warnings_of
 from app.services.images import ImageLimits, Picture, Upload, read_picture
 from app.services.jobs import request_cancel
-from app.services.objects import make_live, stored
-from app.services.quotas import check_room, insist_on_room
+from app.services.objects import make_live, storing
+from app.services.quotas import check_room, insist_on_room, room_left
 from app.storage import describe_object
 
 
@@ -45,8 +47,31 @@ class NewConcept:
     class_noun: str | None
 
 
-async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Sequence[Upload]) -> ConceptDetails:
-    """Check everything, then store everything: bad input leaves nothing behind.
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture in S3, under a pending row, and what it looks like, without its bytes."""
+
+    row: StoredObject
+    looks: Picture
+
+
+async def insist_on_room_for_one(services: Services, user_id: UUID) -> None:
+    """Let pass only who may have one more image, before any is read.
+
+    Raises:
+        QuotaReachedError: the user has no room for one.
+    """
+    async with open_work(services, user_id) as work:
+        await check_room(work, user_id, {Quota.IMAGES: 1, Quota.STORED_BYTES: 1})
+
+
+@asynccontextmanager
+async def stored_pictures(
+    services: Services, user_id: UUID, new: NewConcept, uploads: Sequence[Upload]
+) -> AsyncIterator[Sequence[StoredPicture]]:
+    """Check and decode the files, and put their pictures into S3, one at a time: no more of them is ever in memory.
+
+    When the block raises, they are taken away again.
 
     Raises:
         InvalidInputError: a field or a file is not acceptable.
@@ -55,18 +80,39 @@ async def create_concept(work: Work, user_id: UUID, new: NewConcept, uploads: Se
         StorageError: S3 failed.
     """
     _check_class_noun(new)
-    await _insist_on_free_name(work.session, user_id, new.name)
-    await check_room(work, user_id, {Quota.IMAGES: len(uploads)})
-    pictures = await _read_all(work, uploads)
-    insist_on_lessons(pictures)
-    new_bytes = sum(len(picture.png) for picture in pictures)
-    await check_room(work, user_id, {Quota.STORED_BYTES: new_bytes})
-    rows = [describe_object(user_id, "images", picture.png, "image/png") for picture in pictures]
-    async with stored(work.services, rows, [picture.png for picture in pictures]):
-        # Again, and exactly: another upload of this user may have been faster. Only now, as it locks out their others.
-        await insist_on_room(work, user_id, {Quota.IMAGES: len(pictures)})
-        warnings = warnings_of(pictures, await _sides(work.session))
-        return await _insert(work.session, user_id, new, rows, pictures, warnings)
+    async with open_work(services, user_id) as work:
+        await _insist_on_free_name(work.session, user_id, new.name)
+        await check_room(work, user_id, {Quota.IMAGES: len(uploads)})
+        bytes_left = await room_left(work, user_id, Quota.STORED_BYTES)
+    async with storing(services) as objects:
+        pictures: list[StoredPicture] = []
+        refusals: list[InvalidImageError] = []
+        for upload in uploads:
+            try:
+                picture = await _read(services, user_id, upload)
+            except InvalidImageError as refusal:
+                refusals.append(refusal)
+                continue
+            bytes_left.take(len(picture.png))
+            row = describe_object(user_id, "images", picture.png, "image/png")
+            if not refusals:
+                await objects.put(row, picture.png)
+            pictures.append(StoredPicture(row, replace(picture, png=b"")))
+        _insist_on_none(refusals, len(uploads))
+        insist_on_lessons([picture.looks for picture in pictures])
+        yield pictures
+
+
+def _insist_on_none(refusals: Sequence[InvalidImageError], count: int) -> None:
+    """Of several bad pictures all are named.
+
+    Raises:
+        InvalidImageError: there is a bad one.
+    """
+    if not refusals:
+        return
+    more = f" {len(refusals)} of {count} images are not acceptable." if len(refusals) > 1 else ""
+    raise InvalidImageError(refusals[0].detail + more, tuple(fault for refusal in refusals for fault in refusal.faults))
 
 
 async def _sides(session: AsyncSession) -> dict[str, int]:
@@ -75,29 +121,26 @@ async def _sides(session: AsyncSession) -> dict[str, int]:
     return {row.name: row.manifest.resolution for row in rows}
 
 
-async def _read_all(work: Work, uploads: Sequence[Upload]) -> list[Picture]:
-    """Every picture; of several bad ones all are named.
+async def _read(services: Services, user_id: UUID, upload: Upload) -> Picture:
+    settings = services.settings
+    limits = ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels, settings.max_jpeg_pixels)
+    async with services.gates.decoding.turn(user_id):
+        return await to_thread.run_sync(read_picture, upload, limits)
+
+
+async def create_concept(
+    work: Work, user_id: UUID, new: NewConcept, pictures: Sequence[StoredPicture]
+) -> ConceptDetails:
+    """The concept of these pictures.
 
     Raises:
-        InvalidImageError: there is a bad one.
+        ConflictError: the user has a concept of that name.
+        QuotaReachedError: the user has no room for the images: another upload was faster.
+        StorageError: a picture was collected meanwhile.
     """
-    pictures: list[Picture] = []
-    refusals: list[InvalidImageError] = []
-    for upload in uploads:
-        try:
-            pictures.append(await _read(work, upload))
-        except InvalidImageError as refusal:
-            refusals.append(refusal)
-    if not refusals:
-        return pictures
-    more = f" {len(refusals)} of {len(uploads)} images are not acceptable." if len(refusals) > 1 else ""
-    raise InvalidImageError(refusals[0].detail + more, tuple(fault for refusal in refusals for fault in refusal.faults))
-
-
-async def _read(work: Work, upload: Upload) -> Picture:
-    settings = work.services.settings
-    limits = ImageLimits(settings.max_image_pixels, settings.stored_image_side_pixels, settings.max_jpeg_pixels)
-    return await to_thread.run_sync(read_picture, upload, limits, limiter=work.services.decoding_slot)
+    await insist_on_room(work, user_id, {Quota.IMAGES: len(pictures)})
+    warnings = warnings_of([picture.looks for picture in pictures], await _sides(work.session))
+    return await _insert(work.session, user_id, new, pictures, warnings)
 
 
 def _check_class_noun(new: NewConcept) -> None:
@@ -121,8 +164,7 @@ async def _insert(
     session: AsyncSession,
     user_id: UUID,
     new: NewConcept,
-    rows: Sequence[StoredObject],
-    pictures: Sequence[Picture],
+    pictures: Sequence[StoredPicture],
     warnings: tuple[Fault, ...],
 ) -> ConceptDetails:
     concept = Concept(user_id=user_id, name=new.name, kind=new.kind, class_noun=new.class_noun, warnings=warnings)
@@ -133,11 +175,16 @@ async def _insert(
         raise _taken(new.name) from error
     images = [
         ConceptImage(
-            concept_id=concept.id, position=position, object_id=row.id, width=picture.width, height=picture.height
+            concept_id=concept.id,
+            position=position,
+            object_id=picture.row.id,
+            width=picture.looks.width,
+            height=picture.looks.height,
         )
-        for position, (row, picture) in enumerate(zip(rows, pictures, strict=True))
+        for position, picture in enumerate(pictures)
     ]
     session.add_all(images)
+    rows = [picture.row for picture in pictures]
     await make_live(session, rows)
     return ConceptDetails(concept, list(zip(images, rows, strict=True)))
 
@@ -145,12 +192,9 @@ async def _insert(
 async def list_concepts(session: AsyncSession, user_id: UUID, window: Window) -> Page[ConceptDetails]:
     """The user's concepts, newest first."""
     page = await fetch_page(session, concepts_of(user_id), Concept, window)
-    images = (await session.execute(concept_images([row[0].id for row in page.items]))).all()
-    return page.map(
-        lambda row: ConceptDetails(
-            row[0], [(image, stored) for image, stored in images if image.concept_id == row[0].id]
-        )
-    )
+    rows = await session.execute(concept_images([row[0].id for row in page.items]))
+    images = grouped(rows.all(), lambda row: row[0].concept_id)
+    return page.map(lambda row: ConceptDetails(row[0], images.get(row[0].id, [])))
 
 
 async def get_concept(session: AsyncSession, user_id: UUID, concept_id: UUID) -> ConceptDetails:

@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.db.session import async_transaction, make_async_engine
+from app.db.looks import Looks
+from app.db.session import MAX_CONNECTIONS, async_transaction, make_async_engine
 from app.domain.errors import NotReadyError
 from app.domain.jobs import JobKind
 from app.metrics.backends import watch_pool
 from app.queue import WakeUps
 from app.services.health import HealthWatch
+from app.services.pacing import Paces
+from app.services.turns import Turns
 from app.settings import Settings
 from app.storage import ObjectStore
 
@@ -49,25 +53,41 @@ class Bell:
 
 
 @dataclass(frozen=True)
+class Gates:
+    """What a process does at once for all its users, and for one of them: nobody's share is another's wait."""
+
+    # Each a connection to Postgres; a third of the pool is the most that one user can have.
+    work: Turns = field(default_factory=lambda: Turns(MAX_CONNECTIONS, each=MAX_CONNECTIONS // 3))
+    # JSON bodies, read into memory, of up to a mebibyte each.
+    bodies: Turns = field(default_factory=lambda: Turns(64, each=8))
+    # Forms of pictures, and adapters, which lie on disk while they are read.
+    forms: Turns = field(default_factory=lambda: Turns(16, each=2))
+    adapters: Turns = field(default_factory=lambda: Turns(4, each=1))
+    # A hostile picture takes some 200 MB: one at a time, picture by picture.
+    decoding: Turns = field(default_factory=lambda: Turns(1, each=1))
+    # Files that are fetched from S3 and sent.
+    downloads: Turns = field(default_factory=lambda: Turns(24, each=4))
+    # An export holds a whole chain of adapters in memory, which may be gigabytes: one at a time.
+    exports: Turns = field(default_factory=lambda: Turns(1, each=1))
+
+
+@dataclass(frozen=True)
 class Services:
     """The means of one process of the front end."""
 
     settings: Settings
     engine: AsyncEngine
+    looks: Looks
+    paces: Paces
     store: ObjectStore
     wake_ups: WakeUps
     bell: Bell
     health: HealthWatch
-    # An upload holds two connections: few at a time.
-    upload_slots: CapacityLimiter
-    # A hostile picture takes some 200 MB: one at a time, and uploads take turns picture by picture.
-    decoding_slot: CapacityLimiter
-    # An export holds a whole chain of adapters in memory, which may be gigabytes: one at a time.
-    export_slot: CapacityLimiter
+    gates: Gates = field(default_factory=Gates)
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIterator[Services]:
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Connect to everything that the settings name.
 
     Raises:
@@ -76,19 +96,19 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
     if settings.database_url is None or settings.broker_url is None:
         raise NotReadyError("DATABASE_URL and BROKER_URL must be set; `palimpsest up` sets them.")
     wake_ups = WakeUps(settings.broker_url)
-    engine, store = make_async_engine(settings.database_url), ObjectStore(settings)
+    address, patience, pooler = settings.database_url, settings.api_patience, settings.database_pooler
+    looks, store = Looks(address, patience, pooler=pooler), ObjectStore(settings)
     services = Services(
         settings=settings,
-        engine=engine,
+        engine=make_async_engine(address, patience, pooler=pooler),
+        looks=looks,
+        paces=Paces(settings, looks),
         store=store,
         wake_ups=wake_ups,
         bell=Bell(wake_ups),
-        health=HealthWatch(engine, store, wake_ups),
-        upload_slots=CapacityLimiter(uploads_at_once),
-        decoding_slot=CapacityLimiter(1),
-        export_slot=CapacityLimiter(1),
+        health=HealthWatch(looks, store, wake_ups),
     )
-    watch_pool(engine.pool)
+    watch_pool(services.engine.pool)
     watch = None if settings.metrics_port is None else asyncio.create_task(services.health.keep_looking())
     try:
         yield services
@@ -97,6 +117,7 @@ async def open_services(settings: Settings, uploads_at_once: int = 4) -> AsyncIt
             watch.cancel()
         await services.bell.close()
         await services.engine.dispose()
+        await services.looks.close()
 
 
 @dataclass(frozen=True)
@@ -113,9 +134,9 @@ class Work:
 
 
 @asynccontextmanager
-async def open_work(services: Services) -> AsyncIterator[Work]:
-    """A transaction that commits at the end of the block. It takes a connection only at its first query."""
-    async with async_transaction(services.engine) as session:
+async def open_work(services: Services, user_id: UUID) -> AsyncIterator[Work]:
+    """A transaction of the user's that commits at the end of the block. It takes a connection at its first query."""
+    async with services.gates.work.turn(user_id), async_transaction(services.engine) as session:
         work = Work(services, session)
         yield work
     for kind in work._to_wake:

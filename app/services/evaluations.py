@@ -19,6 +19,7 @@ from app.domain.errors import ConflictError, Fault, InvalidInputError, NotFoundE
 from app.domain.evaluations import EvaluationFileName, EvaluationOptions, EvaluationResult
 from app.services.context import Work
 from app.services.deletions import note_deletion
+from app.services.grouping import grouped
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
 from app.services.submission import submit_job
@@ -79,12 +80,9 @@ async def list_evaluations(
     if lineage_id is not None:
         query = query.where(Evaluation.lineage_id == lineage_id)
     page = await fetch_page(session, query, Evaluation, window)
-    files = (await session.execute(evaluation_files([row[0].id for row in page.items]))).all()
-    return page.map(
-        lambda row: EvaluationDetails(
-            row[0], row[1], row[2], [(file, stored) for file, stored in files if file.evaluation_id == row[0].id]
-        )
-    )
+    rows = await session.execute(evaluation_files([row[0].id for row in page.items]))
+    files = grouped(rows.all(), lambda row: row[0].evaluation_id)
+    return page.map(lambda row: EvaluationDetails(row[0], row[1], row[2], files.get(row[0].id, [])))
 
 
 async def get_evaluation(session: AsyncSession, user_id: UUID, evaluation_id: UUID) -> EvaluationDetails:

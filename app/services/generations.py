@@ -24,6 +24,7 @@ from app.domain.prompt_notes import notes_on
 from app.domain.seeds import MAX_SEED
 from app.services.context import Work
 from app.services.deletions import note_deletion
+from app.services.grouping import grouped
 from app.services.jobs import PlacedJob, request_cancel
 from app.services.lineages import get_lineage, lock_lineage
 from app.services.submission import submit_job
@@ -129,12 +130,9 @@ async def _queue(work: Work, lineage: Lineage, generation: Generation) -> Placed
 async def list_generations(session: AsyncSession, user_id: UUID, window: Window) -> Page[GenerationDetails]:
     """The user's generations, newest first."""
     page = await fetch_page(session, generations_of(user_id), Generation, window)
-    pictures = (await session.execute(generation_images([row[0].id for row in page.items]))).all()
-    return page.map(
-        lambda row: GenerationDetails(
-            row[0], row[1], row[2], [(image, stored) for image, stored in pictures if image.generation_id == row[0].id]
-        )
-    )
+    rows = await session.execute(generation_images([row[0].id for row in page.items]))
+    pictures = grouped(rows.all(), lambda row: row[0].generation_id)
+    return page.map(lambda row: GenerationDetails(row[0], row[1], row[2], pictures.get(row[0].id, [])))
 
 
 async def get_generation(session: AsyncSession, user_id: UUID, generation_id: UUID) -> GenerationDetails:

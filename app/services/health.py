@@ -7,11 +7,10 @@ from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 
 from anyio import to_thread
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from psycopg import Error as PostgresError
+from sqlalchemy import literal, select
 
-from app.db.session import async_transaction
+from app.db.looks import Look, Looks
 from app.metrics.backends import DEPENDENCY_UP
 from app.queue import WakeUps
 from app.storage import ObjectStore
@@ -22,6 +21,7 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 2.0
 _FRESH_SECONDS = 1.0
 _LOOK_SECONDS = 10.0
+_ANYTHING = Look(select(literal(1)))
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Health:
 class HealthWatch:
     """Asks the services for who wants to know, once for all who ask within a moment: `/health/ready` takes no key."""
 
-    def __init__(self, engine: AsyncEngine, store: ObjectStore, wake_ups: WakeUps) -> None:
-        self._engine = engine
+    def __init__(self, looks: Looks, store: ObjectStore, wake_ups: WakeUps) -> None:
+        self._looks = looks
         self._store = store
         self._wake_ups = wake_ups
         self._asking: asyncio.Task[Health] | None = None
@@ -59,7 +59,7 @@ class HealthWatch:
     async def _ask(self) -> Health:
         """Ask all of them at once; who is silent too long counts as down."""
         async with asyncio.TaskGroup() as group:
-            postgres = group.create_task(_answers(_postgres(self._engine)))
+            postgres = group.create_task(_answers(_postgres(self._looks)))
             storage = group.create_task(_answers(to_thread.run_sync(self._store.is_ready, abandon_on_cancel=True)))
             broker = group.create_task(_answers(to_thread.run_sync(self._wake_ups.is_ready, abandon_on_cancel=True)))
         self._fresh_until = time.monotonic() + _FRESH_SECONDS
@@ -76,11 +76,10 @@ async def _answers(check: Awaitable[bool]) -> bool:
         return False
 
 
-async def _postgres(engine: AsyncEngine) -> bool:
+async def _postgres(looks: Looks) -> bool:
     try:
-        async with async_transaction(engine) as session:
-            await session.execute(text("SELECT 1"))
-    except (SQLAlchemyError, OSError) as error:
+        await looks.one(_ANYTHING)
+    except (PostgresError, OSError) as error:
         log.warning("Postgres is out of reach: %s", error)
         return False
     return True

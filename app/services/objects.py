@@ -4,36 +4,50 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from sqlalchemy import delete
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.objects import published
 from app.db.session import async_transaction
-from app.db.tables import StoredObject
+from app.db.tables import ObjectStatus, StoredObject
 from app.domain.errors import StorageError
 from app.services.context import Services
 
 
+class Storing:
+    """Objects that a request puts before the transaction that names them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.rows: list[StoredObject] = []
+
+    async def put(self, row: StoredObject, data: bytes | BinaryIO) -> None:
+        """Put one more, under a pending row of its own.
+
+        Raises:
+            StorageError: S3 failed.
+        """
+        self.rows.append(row)
+        async with async_transaction(self._services.engine) as session:
+            session.add(row)
+        await to_thread.run_sync(self._services.store.put, row, data)
+
+
 @asynccontextmanager
-async def stored(
-    services: Services, rows: Sequence[StoredObject], contents: Sequence[bytes | BinaryIO]
-) -> AsyncIterator[Sequence[StoredObject]]:
-    """Put these objects, for the block to name; when it raises, rows and objects are taken away again.
+async def storing(services: Services) -> AsyncIterator[Storing]:
+    """Objects to put for the transactions within the block; when it raises, those that none has named are taken away.
 
-    A process that dies on the way leaves pending rows, which the sweeper collects.
-
-    Raises:
-        StorageError: S3 failed.
+    It stands around transactions and never in one: what is cleaned up may be locked by the transaction that failed, and
+    would wait for its end. A process that dies on the way leaves pending rows, which the sweeper collects.
     """
-    async with async_transaction(services.engine) as session:
-        session.add_all(rows)
+    objects = Storing(services)
     try:
-        for row, data in zip(rows, contents, strict=True):
-            await to_thread.run_sync(services.store.put, row, data)
-        yield rows
+        yield objects
     except BaseException:
-        await _discard(services, rows)
+        with CancelScope(shield=True):
+            await _discard(services, objects.rows)
         raise
 
 
@@ -48,18 +62,17 @@ async def make_live(session: AsyncSession, rows: Sequence[StoredObject]) -> None
         raise StorageError("An object was collected before it could be published.")
 
 
-async def read_object(services: Services, row: StoredObject) -> bytes:
-    """The bytes of an object, proved by their hash.
-
-    Raises:
-        StorageError: S3 failed.
-    """
-    return await to_thread.run_sync(services.store.get, row)
-
-
 async def _discard(services: Services, rows: Sequence[StoredObject]) -> None:
-    # Where S3 is out of reach the pending rows stay, and the sweeper tries again.
-    with suppress(StorageError):
-        await to_thread.run_sync(services.store.delete, [row.key for row in rows])
+    """First the rows, and of those only what is pending: a commit may have succeeded whose answer was lost.
+
+    Where Postgres or S3 is out of reach, the sweeper finds what is left.
+    """
+    if not rows:
+        return
+    pending = delete(StoredObject).where(
+        StoredObject.id.in_([row.id for row in rows]), StoredObject.status == ObjectStatus.PENDING
+    )
+    with suppress(StorageError, SQLAlchemyError):
         async with async_transaction(services.engine) as session:
-            await session.execute(delete(StoredObject).where(StoredObject.id.in_([row.id for row in rows])))
+            keys = (await session.scalars(pending.returning(StoredObject.key))).all()
+        await to_thread.run_sync(services.store.delete, keys)

@@ -69,12 +69,34 @@ async def check_room(work: Work, user_id: UUID, more: Mapping[Quota, int]) -> No
     Raises:
         QuotaReachedError: a quota is used up; the fault names it and tells the numbers.
     """
-    own = await work.session.scalar(select(User.quotas).where(User.id == user_id))
-    quotas = (own or QuotaOverrides()).over(work.services.settings.quotas)
     for quota, wanted in more.items():
-        used = int(await work.session.scalar(select(_used(quota, user_id))) or 0)
-        if used + wanted > (limit := quotas.limit(quota)):
-            raise _reached(quota, used, wanted, limit)
+        (await room_left(work, user_id, quota)).take(wanted)
+
+
+@dataclass
+class Room:
+    """What is left of a quota at this moment."""
+
+    quota: Quota
+    used: int
+    limit: int
+
+    def take(self, wanted: int) -> None:
+        """Count that many more.
+
+        Raises:
+            QuotaReachedError: there is no room for them.
+        """
+        if self.used + wanted > self.limit:
+            raise _reached(self.quota, self.used, wanted, self.limit)
+        self.used += wanted
+
+
+async def room_left(work: Work, user_id: UUID, quota: Quota) -> Room:
+    """How much of a quota the user has, and may have."""
+    row = (await work.session.execute(select(User.quotas, _used(quota, user_id)).where(User.id == user_id))).one()
+    quotas = (row[0] or QuotaOverrides()).over(work.services.settings.quotas)
+    return Room(quota, int(row[1]), quotas.limit(quota))
 
 
 def _reached(quota: Quota, used: int, wanted: int, limit: int) -> QuotaReachedError:

@@ -10,6 +10,9 @@ from app.services.quotas import insist_on_room
 
 log = logging.getLogger(__name__)
 
+ONE_JOB = {Quota.UNFINISHED_JOBS: 1, Quota.GPU_SECONDS: 1}
+"""What a job takes of its user's quotas."""
+
 
 async def submit_job(work: Work, job: Job) -> PlacedJob:
     """Queue the job, and wake a worker after the commit.
@@ -17,7 +20,7 @@ async def submit_job(work: Work, job: Job) -> PlacedJob:
     Raises:
         QuotaReachedError: its user has too many jobs already, or has used up the GPU seconds.
     """
-    await insist_on_room(work, job.user_id, {Quota.UNFINISHED_JOBS: 1, Quota.GPU_SECONDS: 1})
+    await insist_on_room(work, job.user_id, ONE_JOB)
     work.session.add(job)
     await work.session.flush()
     log.info("queued", extra={"event": {"job_id": job.id, "kind": job.kind}})

@@ -7,17 +7,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.evaluation_tables import Evaluation
-from app.db.locks import lock_belongings
+from app.db.locks import lock_belongings, lock_user
 from app.db.pages import Page, Window, fetch_page
 from app.db.tables import ApiKey, Concept, Generation, Job, Lineage, User
 from app.db.tombstones import tombstoned
 from app.domain.deletions import DeletedKind
-from app.domain.errors import ConflictError, NotFoundError
+from app.domain.errors import ConflictError, Fault, NotFoundError, QuotaReachedError
 from app.domain.keys import KeyScope, hash_key, new_key
 from app.domain.quotas import QuotaOverrides
 from app.services.access import Identity, insist_on_scope
 from app.services.deletions import note_deletion
 from app.services.jobs import request_cancel
+
+MAX_KEYS = 50
+"""Of one user, revoked ones aside."""
 
 
 async def create_user(session: AsyncSession, name: str, *, is_admin: bool) -> tuple[User, str]:
@@ -70,7 +73,16 @@ async def delete_user(session: AsyncSession, admin_id: UUID, user_id: UUID) -> N
 
 
 async def create_key(session: AsyncSession, user_id: UUID, name: str, scope: KeyScope) -> tuple[ApiKey, str]:
-    """A new key of the user, and its secret, which is never shown again."""
+    """A new key of the user, and its secret, which is never shown again.
+
+    Raises:
+        QuotaReachedError: the user has the most that anybody may have.
+    """
+    await lock_user(session, user_id)
+    in_use = select(func.count(ApiKey.id)).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    if (count := await session.scalar(in_use) or 0) >= MAX_KEYS:
+        fault = Fault(field="keys", message=f"{count} of {MAX_KEYS} used")
+        raise QuotaReachedError(f"You have {count} API keys, the most there may be. Revoke one.", (fault,))
     secret = new_key()
     key = ApiKey(user_id=user_id, name=name, sha256=hash_key(secret), scope=scope)
     session.add(key)

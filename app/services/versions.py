@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from anyio import to_thread
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.adapter_files.card import Card
-from app.adapter_files.export import Export, export_adapter
-from app.adapter_files.folding import Link
+from app.adapter_files.export import Export
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
@@ -19,7 +17,6 @@ from app.domain.adapters import AdapterFormat, Origin, PastVersion, Precision
 from app.domain.chains import first_choice
 from app.domain.errors import ConflictError, ErasedError, Fault, InvalidInputError, NotFoundError
 from app.domain.strategies import StrategyOptions
-from app.services.context import Services
 from app.services.lineages import get_lineage
 
 PlacedVersion = Row[Version, int | None, StoredObject | None, bool]
@@ -168,18 +165,3 @@ def _chosen(ancestry: Sequence[Version], concept: str | None) -> list[Version]:
 
 def _concept_fault(detail: str, message: str) -> InvalidInputError:
     return InvalidInputError(detail, (Fault(field="concept", message=message),))
-
-
-async def export_version(services: Services, plan: ExportPlan) -> bytes:
-    """The whole version as one safetensors file: everything learned up to it, not its last task alone.
-
-    Raises:
-        InvalidInputError: the version's update is no product of factors, and no rank was asked for.
-        StorageError: S3 failed.
-    """
-
-    def read_and_fold() -> bytes:
-        links = [Link(strategy, services.store.get(row)) for strategy, row in plan.links]
-        return export_adapter(links, plan.export)
-
-    return await to_thread.run_sync(read_and_fold, limiter=services.export_slot)

@@ -4,13 +4,15 @@ from fastapi import APIRouter, Response
 
 from app.api.dependencies import Admin, Caller, Transaction
 from app.api.documented import ADMIN, REMOVE, WRITE, problems
+from app.api.door import Door
 from app.api.once import OnlyOnce, created
 from app.api.schemas.catalog import BaseModelBody, BaseModelPage, NewBaseModelBody, StrategyPage
+from app.domain.base_models import BaseModelName
 from app.services import catalog
 from app.services.context import Work
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1", tags=["catalog"])
+router = APIRouter(prefix="/v1", tags=["catalog"], route_class=Door)
 
 
 @router.get("/strategies", responses=problems(401, 503))
@@ -38,6 +40,6 @@ async def create_base_model(body: NewBaseModelBody, admin: Admin, once: OnlyOnce
 
 
 @router.delete("/base-models/{name}", status_code=204, responses=REMOVE | ADMIN | problems(409))
-async def delete_base_model(name: str, admin: Admin, work: Transaction) -> None:  # noqa: ARG001
+async def delete_base_model(name: BaseModelName, admin: Admin, work: Transaction) -> None:  # noqa: ARG001
     """Forget a base model that no lineage stands on (admins only)."""
     await catalog.remove_base_model(work.session, name)

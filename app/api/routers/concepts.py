@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
 from app.api.documented import READ, READ_ONE, REMOVE, binary, problems
+from app.api.door import Door
 from app.api.files import file_response
 from app.api.once import OnlyOnce, created
 from app.api.schemas.concepts import ConceptBody, ConceptPage, NewConceptFields
@@ -17,7 +18,7 @@ from app.services.concepts import NewConcept
 from app.services.context import Work, open_work
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1/concepts", tags=["concepts"])
+router = APIRouter(prefix="/v1/concepts", tags=["concepts"], route_class=Door)
 
 Position = Annotated[int, Path(ge=0, le=2**31 - 1, description="Counted from 0.")]
 
@@ -34,6 +35,7 @@ _FORM = {
                         "name": {
                             "type": "string",
                             "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$",
+                            "maxLength": 64,
                             "description": "Unique among your concepts; prompts name it as `<name>`.",
                         },
                         "kind": {"type": "string", "enum": ["object", "style"]},
@@ -68,17 +70,24 @@ _FORM = {
 )
 async def create_concept(request: Request, caller: Caller, services: ServicesOfProcess, once: OnlyOnce) -> Response:
     """Upload a concept: a name, what it is, and 1 to 50 images."""
-    limits = FileLimits("images", MAX_IMAGES_PER_CONCEPT, services.settings.max_image_bytes)
-    async with file_form(request, limits) as form:
-        fields = form.read_as(NewConceptFields)
-        new = NewConcept(fields.name, fields.kind, fields.class_noun)
+    settings = services.settings
+    limits = FileLimits("images", MAX_IMAGES_PER_CONCEPT, settings.max_image_bytes, settings.max_body_bytes)
+    async with services.gates.forms.turn(caller.id):
+        if not await once.is_repeated():
+            await concepts.insist_on_room_for_one(services, caller.id)
+        async with file_form(request, limits) as form:
+            fields = form.read_as(NewConceptFields)
+            hashes = await form.hashes()
+            if (kept := await once.kept(fields, *hashes)) is not None:
+                return kept
+            new = NewConcept(fields.name, fields.kind, fields.class_noun)
+            async with concepts.stored_pictures(services, caller.id, new, form.uploads) as pictures:
 
-        async def act(work: Work) -> Answer:
-            details = await concepts.create_concept(work, caller.id, new, form.uploads)
-            return created(ConceptBody.of(details), f"/v1/concepts/{details.concept.id}")
+                async def act(work: Work) -> Answer:
+                    details = await concepts.create_concept(work, caller.id, new, pictures)
+                    return created(ConceptBody.of(details), f"/v1/concepts/{details.concept.id}")
 
-        async with services.upload_slots:
-            return await once.run(act, fields, *await form.hashes())
+                return await once.run(act, fields, *hashes)
 
 
 @router.get("", responses=READ)
@@ -113,6 +122,6 @@ async def get_concept_image(
     services: ServicesOfProcess,
 ) -> Response:
     """Download one image of a concept."""
-    async with open_work(services) as work:
+    async with open_work(services, caller.id) as work:
         row = await concepts.get_concept_image(work.session, caller.id, concept_id, position)
-    return await file_response(request, services, row)
+    return await file_response(request, services, caller.id, row)

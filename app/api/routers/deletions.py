@@ -6,10 +6,11 @@ from fastapi import APIRouter
 
 from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import READ, READ_ONE
+from app.api.door import Door
 from app.api.schemas.deletions import DeletionBody, DeletionPage
 from app.services import deletions
 
-router = APIRouter(prefix="/v1/deletions", tags=["deletions"])
+router = APIRouter(prefix="/v1/deletions", tags=["deletions"], route_class=Door)
 
 
 @router.get("", responses=READ)

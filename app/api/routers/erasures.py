@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import Caller
 from app.api.documented import WRITE
+from app.api.door import Door
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.erasures import ErasurePlanBody, NewErasureBody
 from app.api.schemas.jobs import JobBody
@@ -14,7 +15,7 @@ from app.services import erasures
 from app.services.context import Work
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1/lineages/{lineage_id}/erasures", tags=["lineages"])
+router = APIRouter(prefix="/v1/lineages/{lineage_id}/erasures", tags=["lineages"], route_class=Door)
 
 
 @router.post(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
 from app.api.documented import READ, READ_ONE, REMOVE, WRITE, Responses, binary, problems
+from app.api.door import Door
 from app.api.files import file_response
 from app.api.once import OnlyOnce, accepted
 from app.api.schemas.evaluations import EvaluationBody, EvaluationPage, NewEvaluationBody
@@ -17,7 +18,7 @@ from app.services.context import Work, open_work
 from app.services.evaluation_csv import to_csv
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1", tags=["evaluations"])
+router = APIRouter(prefix="/v1", tags=["evaluations"], route_class=Door)
 
 _BY_DEFAULT = NewEvaluationBody()
 _CSV: Responses = {200: {"description": "One line for each cell.", "content": {"text/csv": {"example": "version,…"}}}}
@@ -75,6 +76,6 @@ async def get_evaluation_file(
     evaluation_id: UUID, file: EvaluationFileName, request: Request, caller: Caller, services: ServicesOfProcess
 ) -> Response:
     """Download a figure: the heatmap, the curve over versions, the contact sheet. 404 until it is drawn."""
-    async with open_work(services) as work:
+    async with open_work(services, caller.id) as work:
         row = await evaluations.get_file(work.session, caller.id, evaluation_id, file)
-    return await file_response(request, services, row)
+    return await file_response(request, services, caller.id, row)

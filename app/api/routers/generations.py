@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
 from app.api.documented import ERASED, READ, READ_ONE, REMOVE, WRITE, binary
+from app.api.door import Door
 from app.api.files import file_response
 from app.api.once import OnlyOnce, accepted
 from app.api.schemas.generations import GenerationBody, GenerationPage, NewGenerationBody
@@ -15,7 +16,7 @@ from app.services import generations
 from app.services.context import Work, open_work
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1/generations", tags=["generations"])
+router = APIRouter(prefix="/v1/generations", tags=["generations"], route_class=Door)
 
 Position = Annotated[int, Path(ge=0, le=2**31 - 1, description="Counted from 0.")]
 
@@ -63,6 +64,6 @@ async def get_generation_image(
     services: ServicesOfProcess,
 ) -> Response:
     """Download one picture. 404 until it is drawn."""
-    async with open_work(services) as work:
+    async with open_work(services, caller.id) as work:
         row = await generations.get_picture(work.session, caller.id, generation_id, position)
-    return await file_response(request, services, row)
+    return await file_response(request, services, caller.id, row)

@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from app.api.dependencies import ServicesOfProcess
 from app.api.documented import problems
+from app.api.door import Door
 from app.api.schemas.catalog import LiveBody, ReadyBody
 from app.domain.errors import Fault, NotReadyError
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], route_class=Door)
 
 
 @router.get("/live")

@@ -6,8 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import JsonValue
 
+from app.api.body import body_of
 from app.api.dependencies import Caller, ServicesOfProcess
 from app.api.documented import WRITE
+from app.api.door import Door
 from app.api.once import OnlyOnce, accepted
 from app.api.schemas.imports import ImportFields
 from app.api.schemas.jobs import JobBody
@@ -17,8 +19,9 @@ from app.services import imports
 from app.services.context import Work
 from app.services.idempotency import Answer
 from app.services.imports import NewImport
+from app.settings import MIB
 
-router = APIRouter(prefix="/v1/lineages/{lineage_id}", tags=["versions"])
+router = APIRouter(prefix="/v1/lineages/{lineage_id}", tags=["versions"], route_class=Door)
 
 _TEXT_FILES = frozenset({"adapter_config"})
 # The route reads its form itself, once it knows the caller; so FastAPI does not see the fields.
@@ -66,10 +69,18 @@ _FORM: dict[str, JsonValue] = {
                             "maximum": MAX_RANK,
                             "description": "Cut each update to this rank; provenance says what was left out.",
                         },
-                        "name": {"type": "string", "description": "Prompts name what it has learned as `<name>`."},
+                        "name": {
+                            "type": "string",
+                            "maxLength": 64,
+                            "description": "Prompts name what it has learned as `<name>`.",
+                        },
                         "kind": {"type": "string", "enum": ["object", "style"]},
-                        "class_noun": {"type": "string", "description": "For objects only."},
-                        "token": {"type": "string", "description": "The words that the adapter was trained with."},
+                        "class_noun": {"type": "string", "maxLength": 64, "description": "For objects only."},
+                        "token": {
+                            "type": "string",
+                            "maxLength": 200,
+                            "description": "The words that the adapter was trained with.",
+                        },
                     },
                 },
                 "example": {
@@ -101,14 +112,22 @@ async def import_adapter(
     The file's header is checked at once (422). Names and shapes are checked against the base model by the job, whose
     `error.errors` has one entry for each kind of fault.
     """
-    async with file_form(request, FileLimits("file", 1, services.settings.max_adapter_bytes, _TEXT_FILES)) as form:
-        fields = form.read_as(ImportFields)
-        options = fields.options(ignore_text_encoder=ignore_text_encoder)
-        new = NewImport(form.uploads[0], fields.taught(), options)
+    most = services.settings.max_adapter_bytes
+    limits = FileLimits("file", 1, most, most + 2 * MIB, _TEXT_FILES)
+    async with services.gates.adapters.turn(caller.id):
+        if not await once.is_repeated():
+            await imports.insist_on_room_for_one(services, caller.id, lineage_id, body_of(request).expected_bytes)
+        async with file_form(request, limits) as form:
+            fields = form.read_as(ImportFields)
+            options = fields.options(ignore_text_encoder=ignore_text_encoder)
+            marks = (*await form.hashes(), str(ignore_text_encoder))
+            if (kept := await once.kept(fields, *marks)) is not None:
+                return kept
+            new = NewImport(form.uploads[0], fields.taught(), options)
+            async with imports.stored_file(services, caller.id, new) as stored:
 
-        async def act(work: Work) -> Answer:
-            row = await imports.submit_import(work, caller.id, lineage_id, new)
-            return accepted(JobBody.of(row), f"/v1/jobs/{row[0].id}")
+                async def act(work: Work) -> Answer:
+                    job = await imports.submit_import(work, caller.id, lineage_id, new, stored)
+                    return accepted(JobBody.of(job), f"/v1/jobs/{job[0].id}")
 
-        async with services.upload_slots:
-            return await once.run(act, fields, *await form.hashes(), str(ignore_text_encoder))
+                return await once.run(act, fields, *marks)

@@ -1,23 +1,24 @@
 """Jobs: watch and cancel."""
 
-import hashlib
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.dependencies import Caller, PageWindow, Transaction
+from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction, UnprovedKey
 from app.api.documented import READ, READ_ONE, WRITE
+from app.api.door import Door
 from app.api.files import is_known
 from app.api.once import OnlyOnce
 from app.api.schemas.jobs import JobBody, JobPage
 from app.domain.base import Value
 from app.domain.jobs import LONG_KINDS, TERMINAL, JobKind, JobStatus
-from app.services import jobs
+from app.services import jobs, polling
 from app.services.context import Work
 from app.services.idempotency import Answer
+from app.services.jobs import PlacedJob
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Door)
 
 # A heartbeat brings news every few seconds; a generation may end within one.
 _RETRY_AFTER_SECONDS = {kind: 2 if kind in LONG_KINDS else 1 for kind in JobKind}
@@ -42,16 +43,17 @@ async def list_jobs(
     response_model=JobBody,
     responses=READ_ONE | {304: {"description": "Nothing has changed since the answer with that ETag."}},
 )
-async def get_job(job_id: UUID, request: Request, caller: Caller, work: Transaction) -> Response:
+async def get_job(job_id: UUID, request: Request, key: UnprovedKey, services: ServicesOfProcess) -> Response:
     """Show a job. `Retry-After` says when to ask again, and is absent once it has ended."""
-    body = JobBody.of(await jobs.get_job(work.session, caller.id, job_id))
-    content = body.model_dump_json()
-    headers = {"ETag": f'"{hashlib.sha256(content.encode()).hexdigest()}"', "Cache-Control": "private, no-cache"}
-    if body.status not in TERMINAL:
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS[body.kind])
+    poll = await polling.poll_job(services, key, job_id)
+    request.state.user_id = poll.user_id
+    headers = {"ETag": f'"{poll.tag}"', "Cache-Control": "private, no-cache"}
+    if poll.status not in TERMINAL:
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS[poll.kind])
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")
+    body = JobBody.of(PlacedJob(poll.job(), poll.queue_position))
+    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.post(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import Caller, PageWindow, Transaction
 from app.api.documented import ERASED, READ, READ_ONE, REMOVE, WRITE, problems
+from app.api.door import Door
 from app.api.once import OnlyOnce, created, done
 from app.api.schemas.branching import ComparisonBody, NewBranchBody, RollbackBody, VersionNumber
 from app.api.schemas.lineages import LineageBody, LineageChanges, LineagePage, NewLineageBody
@@ -16,7 +17,7 @@ from app.services.context import Work
 from app.services.idempotency import Answer
 from app.services.quotas import insist_on_room
 
-router = APIRouter(prefix="/v1/lineages", tags=["lineages"])
+router = APIRouter(prefix="/v1/lineages", tags=["lineages"], route_class=Door)
 
 
 @router.post("", status_code=201, response_model=LineageBody, responses=problems(400, 401, 409, 413, 422, 503))

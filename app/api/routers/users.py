@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from app.api.dependencies import Admin, Caller, IdentityOfCaller, PageWindow, Transaction
 from app.api.documented import ADMIN, READ, REMOVE, WRITE, problems
+from app.api.door import Door
 from app.api.once import OnlyOnce, created
 from app.api.schemas.users import (
     CreatedKeyBody,
@@ -28,7 +29,7 @@ from app.services.access import insist_on_scope
 from app.services.context import Work
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1", tags=["users"])
+router = APIRouter(prefix="/v1", tags=["users"], route_class=Door)
 
 
 @router.post("/users", status_code=201, response_model=CreatedUserBody, responses=WRITE | ADMIN)

@@ -1,23 +1,27 @@
 """Versions of a lineage: train, look, take the adapter along."""
 
+from contextlib import AsyncExitStack
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from app.api.body import while_present
 from app.api.dependencies import Caller, PageWindow, ServicesOfProcess, Transaction
 from app.api.documented import ACT, ERASED, READ_ONE, WRITE, binary, problems
-from app.api.files import is_known
+from app.api.door import Door
+from app.api.files import FileResponse, is_known
 from app.api.once import OnlyOnce, accepted, done
 from app.api.schemas.jobs import JobBody
 from app.api.schemas.lineages import NewVersionBody, VersionBody, VersionPage
 from app.domain.adapters import AdapterFormat, Precision
 from app.domain.base import Value
 from app.services import branching, reproductions, training, versions
-from app.services.context import Work, open_work
+from app.services.context import Services, Work, open_work
+from app.services.exports import exported
 from app.services.idempotency import Answer
 
-router = APIRouter(prefix="/v1/lineages/{lineage_id}/versions", tags=["versions"])
+router = APIRouter(prefix="/v1/lineages/{lineage_id}/versions", tags=["versions"], route_class=Door)
 
 Number = Annotated[int, Path(ge=0, le=2**31 - 1, description="0 is the base itself.")]
 
@@ -78,7 +82,7 @@ async def reproduce_version(lineage_id: UUID, number: Number, caller: Caller, on
     response_class=Response,
     responses=READ_ONE
     | ERASED
-    | problems(409)
+    | problems(409, 413)
     | binary("application/octet-stream", "Safetensors: everything that the version has learned, as one LoRA."),
 )
 async def download_adapter(
@@ -109,7 +113,7 @@ async def download_adapter(
 ) -> Response:
     """Download a version's adapter: its whole ancestry folded into one LoRA of scale 1."""
     wanted = versions.Wanted(kind, max_rank, concept, precision)
-    async with open_work(services) as work:
+    async with open_work(services, caller.id) as work:
         plan = await versions.plan_export(work.session, caller.id, lineage_id, number, wanted)
     headers = {
         "ETag": f'"{plan.digest()}"',
@@ -117,5 +121,12 @@ async def download_adapter(
     }
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    data = await versions.export_version(services, plan)
-    return Response(data, headers=headers, media_type="application/octet-stream")
+    return await while_present(request, _export(services, caller.id, plan, headers))
+
+
+async def _export(services: Services, user_id: UUID, plan: versions.ExportPlan, headers: dict[str, str]) -> Response:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(services.gates.downloads.turn(user_id))
+        path = await stack.enter_async_context(exported(services, user_id, plan))
+        file = stack.enter_context(path.open("rb"))
+        return FileResponse(file, path.stat().st_size, "application/octet-stream", headers, stack.pop_all())

@@ -12,6 +12,7 @@ from app.db.tables import ApiKey, User
 from app.domain.base import Value
 from app.domain.keys import KeyScope
 from app.domain.quotas import QuotaOverrides, Quotas
+from app.services.access import CallingUser
 from app.services.quotas import Usage
 
 
@@ -35,7 +36,7 @@ class UserBody(Value):
     created_at: datetime
 
     @classmethod
-    def of(cls, user: User) -> "UserBody":
+    def of(cls, user: User | CallingUser) -> "UserBody":
         """The body of a row."""
         return cls(id=user.id, name=user.name, is_admin=user.is_admin, created_at=user.created_at)
 

@@ -240,9 +240,11 @@ def test_bodies_that_are_too_large(client: httpx.Client) -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_a_chunked_form_that_is_too_large(client: httpx.Client) -> None:
     def chunks() -> Iterator[bytes]:
-        yield b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'
-        for _ in range(70):
-            yield bytes(MIB)
+        for _ in range(5):
+            yield b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'
+            for _ in range(15):
+                yield bytes(MIB)
+            yield b"\r\n"
 
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     assert_problem(client.post("/v1/concepts", content=chunks(), headers=headers), 413)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, func, text, update
 
@@ -36,6 +36,7 @@ BASE = BaseModelManifest(
 _LONG = 3600.0
 
 _numbers = itertools.count()
+_SOMEBODY = uuid4()
 
 Row = tuple[object, ...]
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Place:
         """One request's transaction: its answer, or how it was refused."""
 
         async def request() -> T:
-            async with open_work(self._services) as work:
+            async with open_work(self._services, _SOMEBODY) as work:
                 return await act(work)
 
         try:
