@@ -59,7 +59,7 @@ def up(
 def api(home: Home = None, port: Port = None) -> None:
     """Run the API alone."""
     settings = _settings(home, port)
-    _become(settings, api_command(settings.api_host, settings.api_port))
+    _become(settings, api_command(settings.api_host, settings.api_port, settings.api_processes))
 
 
 @cli.command()

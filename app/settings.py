@@ -4,6 +4,7 @@ A setting comes from the environment: `PALIMPSEST_<NAME>`, or, where operators e
 `database_url`, `broker_url` and the S3 address may be absent: then the embedded stack's are used (`app.stack`).
 """
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
+    api_processes: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, description="By default one a core, and at most 4."
+    )
 
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Where a process tells its metrics; not set: nowhere. `up` counts on from it."

@@ -61,7 +61,7 @@ class Gates:
     # JSON bodies, read into memory, of up to a mebibyte each.
     bodies: Turns = field(default_factory=lambda: Turns(64, each=8))
     # Forms of pictures, and adapters, which lie on disk while they are read.
-    forms: Turns = field(default_factory=lambda: Turns(16, each=2))
+    forms: Turns = field(default_factory=lambda: Turns(8, each=2))
     adapters: Turns = field(default_factory=lambda: Turns(4, each=1))
     # A hostile picture takes some 200 MB: one at a time, picture by picture.
     decoding: Turns = field(default_factory=lambda: Turns(1, each=1))

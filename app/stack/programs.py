@@ -8,14 +8,19 @@ from app.domain.base_models import Family
 from app.domain.jobs import JobKind
 
 _GRACE_SECONDS = 5
+_SILENCE_SECONDS = 30
 
 
-def api_command(host: str, port: int) -> tuple[str, ...]:
-    """The HTTP front end."""
+def api_command(host: str, port: int, processes: int = 1) -> tuple[str, ...]:
+    """The HTTP front end: so many processes that take connections from one socket."""
     options = ("--host", host, "--port", str(port), "--no-server-header")
     # Event streams stay open for as long as their clients like; they must not hold up the end.
     grace = ("--timeout-graceful-shutdown", str(_GRACE_SECONDS))
-    return (sys.executable, "-m", "uvicorn", "app.main:serve", "--factory", *options, *grace)
+    # A process that is not heard of for so long is replaced; on a busy machine even a sound one may be late.
+    several = (
+        ("--workers", str(processes), "--timeout-worker-healthcheck", str(_SILENCE_SECONDS)) if processes > 1 else ()
+    )
+    return (sys.executable, "-m", "uvicorn", "app.main:serve", "--factory", *options, *grace, *several)
 
 
 def worker_command(kinds: Sequence[JobKind]) -> tuple[str, ...]:

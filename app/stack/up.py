@@ -69,7 +69,8 @@ def _start_services(settings: Settings, supervisor: Supervisor, stop_request: St
 
 
 def _start_own(settings: Settings, supervisor: Supervisor, *, with_worker: bool) -> None:
-    commands = {"api": api_command(settings.api_host, settings.api_port), "sweeper": sweeper_command()}
+    api = api_command(settings.api_host, settings.api_port, settings.api_processes)
+    commands = {"api": api, "sweeper": sweeper_command()}
     if with_worker:
         commands["worker"] = worker_command(settings.worker_kinds)
     variables, ports = environment(settings), metrics_ports(settings, commands)
