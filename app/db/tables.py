@@ -94,7 +94,7 @@ class ApiKey(Identified, Table):
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
-class Pace(Table):
+class UserPace(Table):
     """When a sender that kept to the rate would have sent what this user has sent (GCRA), over all front ends.
 
     Unlogged: a crash forgets the last moments of it, and nothing is written twice.

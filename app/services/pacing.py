@@ -17,7 +17,7 @@ from sqlalchemy import ARRAY, DOUBLE_PRECISION, Uuid, bindparam, cast, column, f
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.looks import Look, Looks
-from app.db.tables import Pace
+from app.db.tables import UserPace
 from app.domain.errors import RateLimitedError
 from app.settings import Settings
 
@@ -31,11 +31,13 @@ def _add() -> Look[UUID, float]:
     told = func.unnest(bindparam("users", type_=ARRAY(Uuid)), bindparam("seconds", type_=ARRAY(DOUBLE_PRECISION)))
     rows = told.table_valued(column("user_id", Uuid), column("seconds", DOUBLE_PRECISION)).render_derived()
     until = now + rows.c.seconds * text("interval '1 second'")
-    add = insert(Pace).from_select(["user_id", "until"], select(rows.c.user_id, until))
-    both = func.greatest(Pace.until, now) + (add.excluded.until - now)
-    ahead = cast(func.extract("epoch", Pace.until - now), DOUBLE_PRECISION)
+    add = insert(UserPace).from_select(["user_id", "until"], select(rows.c.user_id, until))
+    both = func.greatest(UserPace.until, now) + (add.excluded.until - now)
+    ahead = cast(func.extract("epoch", UserPace.until - now), DOUBLE_PRECISION)
     return Look(
-        add.on_conflict_do_update(index_elements=[Pace.user_id], set_={"until": both}).returning(Pace.user_id, ahead)
+        add.on_conflict_do_update(index_elements=[UserPace.user_id], set_={"until": both}).returning(
+            UserPace.user_id, ahead
+        )
     )
 
 

@@ -56,7 +56,7 @@ def test_a_poll_is_one_transaction(api: Place, client: httpx.Client) -> None:
             assert client.get(job).status_code == 200
             assert client.get(job, headers={"If-None-Match": tag}).status_code == 304
 
-    # Beside the polls there is what tells of paces, a few times a second.
+    # Beside the polls, paces are shared a few times a second.
     assert transactions_of(api, poll, COUNT) <= 1.5 * COUNT
 
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from app.api.body import Body
 from app.api.faults import fault_of
 from app.api.uploads import FileForm, FileLimits, file_form
 from app.domain.base import Value
@@ -16,7 +17,7 @@ from app.domain.patterns import IN_WORDS
 from app.domain.training import ModuleNames, StepRules
 from app.settings import Settings
 
-LIMITS = FileLimits("images", 3, 1000)
+LIMITS = FileLimits("images", 3, 1000, 100_000)
 BOUNDARY = b"edge"
 
 
@@ -32,7 +33,10 @@ def read(*parts: tuple[bytes, bytes]) -> FileForm:
         return {"type": "http.request", "body": body, "more_body": False}
 
     headers = [(b"content-type", b"multipart/form-data; boundary=" + BOUNDARY)]
-    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    body_received = Body(scope, receive, 1)
+    request = Request(scope, body_received.receive)
+    request.state.body = body_received
 
     async def parsed() -> FileForm:
         async with file_form(request, LIMITS) as form:
