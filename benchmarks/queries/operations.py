@@ -5,13 +5,15 @@ Each operation runs on another user's rows every time, so that nothing is answer
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db import leases
+from app.db.looks import Look, Looks, Ts
 from app.db.session import make_engine, transaction
 from app.domain.jobs import JobKind, JobStatus, Phase
 from app.main import create_app
@@ -60,8 +62,23 @@ def open_place(settings: Settings, size: Size) -> Iterator[Place]:
     sweeper = Sweeper(settings, engine, ObjectStore(settings), WakeUps(settings.broker_url))
     with TestClient(create_app(settings)) as client:
         services: Services = client.app.state.services  # type: ignore[attr-defined]
+        looks = _LooksOfEngine(services.engine)
+        client.app.state.services = replace(services, looks=looks)  # type: ignore[attr-defined]
         yield Place(size, engine, services.engine.sync_engine, client, sweeper)
     engine.dispose()
+
+
+class _LooksOfEngine(Looks):
+    """Looks through the API's engine, where a watch sees them as it sees any statement."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def all(self, look: Look[*Ts], **parameters: object) -> list[tuple[*Ts]]:
+        """All rows."""
+        async with self._engine.begin() as connection:
+            rows = (await connection.exec_driver_sql(look.sql, {**look.constants, **parameters})).all()
+        return [look.read(tuple(row)) for row in rows]
 
 
 def _appoint_admin(engine: Engine) -> None:

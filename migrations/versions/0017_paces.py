@@ -1,6 +1,6 @@
 """How fast each user asks, over all front ends
 
-Revision: 0017, after 0016, of 2026-11-28 12:30:00.
+Revision: 0017, after 0016, of 2026-11-28 13:40:00.
 
 The table is unlogged: a crash forgets the last moments of it, and nothing is written twice. `api_keys.paced_until`,
 where the release before counts, stays for as long as that one may still run.

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
+from app.db.looks import Look, Looks, Ts
 from app.main import create_app
 from app.settings import Settings
 from tests.integration.api.belongings import Bodies, Names, own_everything
@@ -187,15 +188,26 @@ def shape(answer: httpx.Response) -> tuple[int, str, dict[str, str]]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What this process sends to Postgres meanwhile, without its parameters."""
+    """What this process sends to Postgres meanwhile, without its parameters.
+
+    Not how often a key is used: that is told now and then, whatever is asked.
+    """
     sent: list[str] = []
+    look = Looks.one
 
     def note(*about: object) -> None:
-        sent.append(str(about[2]))
+        if not str(about[2]).startswith("UPDATE api_keys SET last_used_at"):
+            sent.append(str(about[2]))
+
+    async def noted_look(looks: Looks, asked: Look[*Ts], **parameters: object) -> tuple[*Ts] | None:
+        sent.append(asked.sql)
+        return await look(looks, asked, **parameters)
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield sent
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Looks, "one", noted_look)
+            yield sent
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
