@@ -9,13 +9,22 @@ import httpx
 import pytest
 from PIL.ImageFile import ImageFile
 
+from app.settings import MIB, Settings
+from tests.integration.api.conftest import running_server
 from tests.integration.api.inputs import BASE, Files, files, image, new_concept, new_lineage, png_header
 from tests.integration.api.state import Server
 
-MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 FIELDS = {"name": "rex", "kind": "object", "class_noun": "dog"}
 LINEAGE = {"name": "pets", "base_model": BASE, "strategy": {"name": "merge"}}
+
+
+@pytest.fixture(scope="module")
+def server(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that takes no more than 64 MiB of pictures, so that more of them is soon sent."""
+    small = module_settings.model_copy(update={"requests_per_second": 1e6, "max_body_bytes": 64 * MIB})
+    with running_server(small, tmp_path_factory.mktemp("bases")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -126,10 +126,10 @@ def test_operation_ids_are_unique() -> None:
 
 
 def test_the_documentation_is_served(server: Server) -> None:
-    assert httpx.get(f"{server.url}/openapi.json").json()["info"]["title"] == "Palimpsest"
-    page = httpx.get(f"{server.url}/docs").text
+    assert httpx.get(f"{server.url}/openapi.json", timeout=60).json()["info"]["title"] == "Palimpsest"
+    page = httpx.get(f"{server.url}/docs", timeout=60).text
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(loaded) >= 3
     for address in loaded:
         assert address.startswith(server.url), "the page must work without the internet"
-        assert httpx.get(address).status_code == 200, address
+        assert httpx.get(address, timeout=60).status_code == 200, address
