@@ -4,7 +4,6 @@ A setting comes from the environment: `PALIMPSEST_<NAME>`, or, where operators e
 `database_url`, `broker_url` and the S3 address may be absent: then the embedded stack's are used (`app.stack`).
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -52,9 +51,7 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
-    api_processes: int = Field(
-        default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1, description="By default one a core, and at most 4."
-    )
+    api_processes: int = Field(1, ge=1, description="They take connections from one port; without metrics only.")
 
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Where a process tells its metrics; not set: nowhere. `up` counts on from it."
@@ -120,6 +117,12 @@ class Settings(BaseSettings):
     def _a_heartbeat_comes_before_its_lease_ends(self) -> Self:
         if self.heartbeat_seconds >= self.lease_seconds:
             raise PydanticCustomError("heartbeat", "heartbeat_seconds must be less than lease_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _one_process_tells_its_metrics_on_one_port(self) -> Self:
+        if self.metrics_port is not None and self.api_processes > 1:
+            raise PydanticCustomError("metrics", "with a metrics_port, api_processes must be 1")
         return self
 
 

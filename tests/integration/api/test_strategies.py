@@ -86,4 +86,7 @@ def test_a_magnitude_version_is_exported_exactly_while_it_has_factors(server: Se
     refused = client.get(f"/v1/lineages/{lineage}/versions/2/adapter")
     assert refused.status_code == 422
     assert refused.headers["Content-Type"] == "application/problem+json"
-    assert "Strategy magnitude selects between its update and the earlier ones, weight by weight" in refused.json()["detail"]
+    assert (
+        "Strategy magnitude selects between its update and the earlier ones, weight by weight"
+        in refused.json()["detail"]
+    )
