@@ -1,6 +1,6 @@
 """How fast each user asks, over all front ends
 
-Revision: 0017, after 0016, of 2026-11-28 13:40:00.
+Revision: 0019, after 0018, of 2026-11-28 14:05:00.
 
 The table is unlogged: a crash forgets the last moments of it, and nothing is written twice. `api_keys.paced_until`,
 where the release before counts, stays for as long as that one may still run.
@@ -9,8 +9,8 @@ where the release before counts, stays for as long as that one may still run.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
