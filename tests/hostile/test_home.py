@@ -72,14 +72,17 @@ def test_no_other_user_reads_a_file_of_a_home_that_root_runs(open_folder: Path) 
 
 @AS_ROOT
 def test_no_other_user_reads_a_file_of_ours_in_a_folder_that_stays_open(open_folder: Path) -> None:
-    """The second door: a folder with other things in it keeps its mode."""
+    """The second door: a folder with other things in it keeps its mode.
+
+    Postgres runs as `nobody` and reads its own files there; docs/security.md says what follows.
+    """
     home = open_folder / "home"
     home.mkdir()
     home.chmod(0o755)
     (home / "theirs").write_text("open")
     (home / "theirs").chmod(0o644)
     run_with_everything(home)
-    assert readable_by_nobody(home) == {"theirs"}
+    assert {name for name in readable_by_nobody(home) if not name.startswith("postgres/")} == {"theirs"}
 
 
 def test_every_file_of_a_home_is_its_owner_s_alone(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A stored value with more fields than this release knows is read all the same, at any depth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -68,7 +68,7 @@ VERDICT = GateVerdict(
     metric=GateMetric.SCORE, max_loss=0.1, passed=True, losses=(ConceptLoss(concept="rex", loss=None),)
 )
 
-EXAMPLES: dict[str, list[BaseModel] | list[tuple[BaseModel, ...]]] = {
+EXAMPLES: Mapping[str, Sequence[object]] = {
     "users.quotas": [QuotaOverrides(images=3)],
     "base_models.manifest": [BaseModelManifest(name="a", family=Family.SD, resolution=64, rare_tokens=("a",))],
     "lineages.strategy": [MergeOptions()],
