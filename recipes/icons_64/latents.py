@@ -161,7 +161,10 @@ def prepare(work_dir: Path, device: torch.device, seed: int = 0) -> None:
 
 def keep(work_dir: Path) -> None:
     """Stage `keep-vae`: put the run's standardised autoencoder into the repository."""
-    AutoencoderKL.from_pretrained(work_dir / "vae", dtype=torch.float16).save_pretrained(KEPT)
+    vae = AutoencoderKL.from_pretrained(work_dir / "vae", dtype=torch.float16)
+    # Diffusers would write down the folder of this machine.
+    vae.register_to_config(_name_or_path="icons-64")
+    vae.save_pretrained(KEPT)
 
 
 def spread(mean: Tensor, std: Tensor) -> Tensor:
