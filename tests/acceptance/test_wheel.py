@@ -13,7 +13,7 @@ from tests.acceptance.installed import NO_CHECKOUT, ROOT, build_wheel, install, 
 from tests.acceptance.up import Up, ended
 
 SHIPPED = {"app", "worker", "sweeper", "migrations", "base_models"}
-NOT_SHIPPED = {"benchmarks", "demo", "docs", "recipes", "samples", "tests"}
+NOT_SHIPPED = {"benchmarks", "demo", "deploy", "docs", "recipes", "samples", "tests"}
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ class Faults:
     def _flush_redis(self) -> Lasting | None:
         assert self._fleet.settings.broker_url is not None
         with redis.Redis.from_url(self._fleet.settings.broker_url) as client:
-            client.flushall()
+            client.flushdb()
         return None
 
     def _cut_connections(self) -> Lasting | None:

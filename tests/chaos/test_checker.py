@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, func, update
+from sqlalchemy import Engine, func, make_url, update
 
 from app.db import leases
 from app.db.session import make_engine, transaction
@@ -141,4 +141,6 @@ def test_an_outcome_with_a_violation_is_not_clean_and_shows_it() -> None:
 
 
 def _engine_called(settings: Settings, name: str) -> Engine:
-    return make_engine(f"{settings.database_url}?application_name={name}")
+    assert settings.database_url is not None
+    url = make_url(settings.database_url).update_query_dict({"application_name": name})
+    return make_engine(url.render_as_string(hide_password=False))
