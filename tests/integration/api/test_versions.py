@@ -45,7 +45,11 @@ def test_exports_stand_for_the_whole_version(server: Server, client: httpx.Clien
     (tmp_path / "adapter.safetensors").write_bytes(answer.content)
     with safe_open(tmp_path / "adapter.safetensors", "numpy") as file:
         about = json.loads(file.metadata()["palimpsest"])
-    assert about == {"lineage_id": lineage, "version": "2", "concepts": "<rex> = tok0 dog, <ink> = tok1 style"}
+    origin, taught_concepts = about["origin"], about["taught"]
+    assert (origin["lineage_id"], origin["version"]) == (lineage, 2)
+    assert [link["concept"] for link in origin["history"]] == ["rex", "ink"]
+    named = [(concept["name"], concept["token"], concept["class_noun"], concept["kind"]) for concept in taught_concepts]
+    assert named == [("rex", "tok0", "dog", "object"), ("ink", "tok1", None, "style")]
 
 
 def test_a_naive_export_is_the_last_adapter(server: Server, client: httpx.Client) -> None:

@@ -21,6 +21,7 @@ from worker import runner
 from worker.adapters.factors import Adapter, Factors
 from worker.attempt.job_context import HandBackError
 from worker.attempt.lease import Lease
+from worker.generation.batches import Drawn
 from worker.generation.sampling import GenerationHooks, GenerationRequest
 from worker.jobs import generate, teaching
 from worker.jobs.erase import job as erase
@@ -158,11 +159,11 @@ def _train(base: Base, task: TrainingTask, hooks: Hooks, resume_from: bytes | No
 
 def _draw(
     base: Base, update: object, request: GenerationRequest, hooks: GenerationHooks, first: int
-) -> Generator[Image.Image, None, None]:
+) -> Generator[Drawn, None, None]:
     while _hand().wait(At.DRAWING) is not Order.FINISH:
         hooks.step(1, request.num_images * request.steps)
     for _ in range(first, request.num_images):
-        yield Image.new("RGB", (4, 4))
+        yield Drawn(Image.new("RGB", (4, 4)), at_once=1)
 
 
 def _lock(session: Session, lineage_id: UUID, params: EraseParams) -> SharedHistory | None:
