@@ -70,10 +70,11 @@ def fresh_settings(addresses: Addresses, home: Path, template: str = _TEMPLATE) 
 
 
 def _give_tests_more_rights(home: Path, addresses: Addresses) -> None:
-    """Palimpsest's own role may neither make databases nor write rows whose keys lead nowhere."""
+    """Palimpsest's own role may not make databases, nor drop one that is being vacuumed, nor break keys."""
     server = Postgres(home, make_url(addresses.database_url).port or 0)
     with psycopg.connect(server.superuser_conninfo("postgres"), autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {ROLE} CREATEDB")
+        connection.execute(f"GRANT pg_signal_backend TO {ROLE}")
         connection.execute(f"GRANT SET ON PARAMETER session_replication_role TO {ROLE}")
 
 
