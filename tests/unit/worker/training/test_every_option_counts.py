@@ -269,8 +269,18 @@ DRAWINGS: dict[str, st.SearchStrategy[object]] = {
 }
 
 
+# What says where to draw from; and `exact`, which changes how many pictures share a batch, not what they show.
+NOT_IN_THE_BITS = {"lineage_id", "version", "exact"}
+
+
 def test_every_option_of_a_drawing_has_a_probe() -> None:
-    assert DRAWINGS.keys() == NewGenerationBody.model_fields.keys() - {"lineage_id", "version"}
+    assert DRAWINGS.keys() == NewGenerationBody.model_fields.keys() - NOT_IN_THE_BITS
+
+
+@pytest.mark.parametrize(("exact", "at_once"), [(False, 3), (True, 1)])
+def test_exact_draws_each_picture_alone(exact: bool, at_once: int) -> None:
+    request = GenerationRequest(**PLAIN_DRAWING | {"num_images": 3, "exact": exact})  # type: ignore[arg-type]
+    assert [drawn.at_once for drawn in generate(tiny_base(), {}, request, Silent())] == [at_once] * 3
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
