@@ -1,5 +1,6 @@
 """UNets of SD 1.5, SD 2.1 and SDXL: at full size without memory, and as narrow ones with all their layers."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ Row = tuple[str, tuple[int, ...], str, frozenset[str]]
 """A layer's path, the shape of its weight, a name for it in kohya's form, and the tools that take that name."""
 
 
+@cache
 def full_size(base: str) -> nn.Module:
     """The UNet with weights of zero, each of which is a single number that is shown at every place."""
     with torch.device("meta"):
@@ -52,6 +54,7 @@ def full_size(base: str) -> nn.Module:
     return unet
 
 
+@cache
 def names(base: str) -> list[Row]:
     """The vendored list of that base."""
     rows = []

@@ -23,7 +23,7 @@ from app.domain.adapters import AdapterFormat, ImportOptions
 from app.domain.strategies import MergeOptions
 from tests.foreign.inside_methods import METHODS
 from tests.foreign.shapes import CONFIGS
-from tests.foreign.test_names import family, insist_on_round_trip
+from tests.foreign.test_names import family
 from tests.unit.worker.adapters.random_adapters import random_adapter
 from worker.adapters.accumulated import added
 from worker.adapters.factors import to_bytes
@@ -103,9 +103,3 @@ def test_what_lycoris_makes_is_imported_as_it_computes_it(folder: Path, method: 
     data = (folder / "sd15" / f"lycoris-{method}.safetensors").read_bytes()
     found = import_adapter(data, unet, ImportOptions())
     insist_on_same(added({}, found.adapter), load_file(folder / "sd15" / f"lycoris-{method}.found.safetensors"))
-
-
-@pytest.mark.parametrize("kind", list(AdapterFormat))
-@pytest.mark.parametrize("base", CONFIGS)
-def test_every_layer_at_full_size_comes_back(base: str, kind: AdapterFormat) -> None:
-    insist_on_round_trip(base, kind, every=1)
