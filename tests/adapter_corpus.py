@@ -296,7 +296,7 @@ def _loha(stem: str, conv: str) -> Iterator[Case]:
     named |= {f"{conv}.hada_t1": cores[0], f"{conv}.hada_t2": cores[1]}
     yield Case("loha-tucker", _file(named), {CONV: _flat(sides[0] * sides[1])})
     lacking = {name: part for name, part in named.items() if not name.endswith("w2_b")}
-    yield Case("loha-without-a-part", _file(lacking), error="LoHa of one layer with no w2_b")
+    yield Case("loha-without-a-part", _file(lacking), error="LoHa of one layer with no hada_w2_b")
 
 
 def _lokr(stem: str, conv: str) -> Iterator[Case]:
@@ -309,6 +309,16 @@ def _lokr(stem: str, conv: str) -> Iterator[Case]:
     half = _kron(w1, a.double() @ b.double())
     named = {f"{stem}.lokr_w1": w1, f"{stem}.lokr_w2_a": a, f"{stem}.lokr_w2_b": b, f"{stem}.alpha": torch.tensor(1.0)}
     yield Case("lokr-half", _file(named), {Q: 0.5 * half})
+    c, d = _draw(46, 2, 2), _draw(47, 2, 4)
+    both = _kron((c.double() @ d.double()), a.double() @ b.double())
+    named = {f"{stem}.lokr_w1_a": c, f"{stem}.lokr_w1_b": d, f"{stem}.lokr_w2_a": a, f"{stem}.lokr_w2_b": b}
+    yield Case("lokr-of-four", _file({**named, f"{stem}.alpha": torch.tensor(1.0)}), {Q: 0.5 * both})
+    core = torch.ones(2, 2, 1, 1)
+    yield Case(
+        "lokr-core-beside-a-whole",
+        _file({f"{stem}.lokr_w1": w1, f"{stem}.lokr_w2": w2, f"{stem}.lokr_t2": core}),
+        error="lokr_t2 beside it",
+    )
     d_out, d_in, height, width = _weight(CONV).shape
     w1, kernel = _draw(44, 2, 2), _draw(45, d_out // 2, d_in // 2, height, width)
     wanted = _kron(w1[:, :, None, None], kernel)

@@ -12,29 +12,33 @@ from app.adapter_files.tensor_names import Part, TensorName, is_text_side, other
 from app.domain.adapters import MAX_RANK, AdapterFormat, ImportOptions, Method, ScaleSource
 
 DORA_PARTS = frozenset({Part.DORA_SCALE, Part.MAGNITUDE})
+_HADA = frozenset({Part.HADA_W1_A, Part.HADA_W1_B, Part.HADA_W2_A, Part.HADA_W2_B})
+_LOKR_W2 = frozenset({Part.LOKR_W2_A, Part.LOKR_W2_B})
 # Each method's sets of parts, of which a module must have one, and what may come with it.
 _REQUIRED: dict[Method, tuple[frozenset[Part], ...]] = {
     Method.LORA: (frozenset({Part.DOWN, Part.UP}),),
-    Method.LOHA: (frozenset({Part.W1_A, Part.W1_B, Part.W2_A, Part.W2_B}),),
+    Method.LOHA: (_HADA, _HADA | {Part.HADA_T1, Part.HADA_T2}),
     Method.LOKR: tuple(
         frozenset({*one, *two})
-        for one in ({Part.W1}, {Part.W1_A, Part.W1_B})
-        for two in ({Part.W2}, {Part.W2_A, Part.W2_B})
+        for one in ({Part.LOKR_W1}, {Part.LOKR_W1_A, Part.LOKR_W1_B})
+        for two in ({Part.LOKR_W2}, _LOKR_W2, _LOKR_W2 | {Part.LOKR_T2})
     ),
     Method.DIFF: (frozenset({Part.DIFF}),),
     Method.IA3: (frozenset({Part.IA3_WEIGHT, Part.IA3_ON_INPUT}), frozenset({Part.IA3_FACTOR})),
 }
 _OPTIONAL: dict[Method, frozenset[Part]] = {
     Method.LORA: frozenset({Part.MID}) | DORA_PARTS,
-    Method.LOHA: frozenset({Part.T1, Part.T2}) | DORA_PARTS,
-    Method.LOKR: frozenset({Part.T2}) | DORA_PARTS,
+    Method.LOHA: DORA_PARTS,
+    Method.LOKR: DORA_PARTS,
     Method.DIFF: frozenset({Part.DIFF_BIAS}),
 }
 # The tensor, and its axis, whose size is the module's rank.
 _RANK_OF = (
     (Part.DOWN, 0),
-    (Part.W1_B, 0),
-    (Part.W2_B, 0),
+    (Part.HADA_W1_B, 0),
+    # Of a LoKr of two ranks ComfyUI divides by the second.
+    (Part.LOKR_W2_B, 0),
+    (Part.LOKR_W1_B, 0),
 )
 
 
@@ -162,8 +166,8 @@ class _Reading:
             if any(required <= given <= required | _OPTIONAL.get(method, frozenset()) for required in sets):
                 return method
         likely = self._likely(given)
-        missing = min((required - given for required in _REQUIRED[likely]), key=len)
-        extra = given - max(_REQUIRED[likely], key=len) - _OPTIONAL.get(likely, frozenset())
+        closest = min(_REQUIRED[likely], key=lambda required: len(required ^ given))
+        missing, extra = closest - given, given - closest - _OPTIONAL.get(likely, frozenset())
         odd = f"no {' and no '.join(sorted(missing))}" if missing else f"{' and '.join(sorted(extra))} beside it"
         self.faults.subject = likely.value
         self.faults.add("parts", first, f"a {likely} of one layer with {odd}")

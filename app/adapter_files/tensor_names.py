@@ -29,14 +29,19 @@ class Part(StrEnum):
     ALPHA = "alpha"
     DORA_SCALE = "dora_scale"
     MAGNITUDE = "lora_magnitude_vector"
-    W1_A = "w1_a"
-    W1_B = "w1_b"
-    W2_A = "w2_a"
-    W2_B = "w2_b"
-    W1 = "w1"
-    W2 = "w2"
-    T1 = "t1"
-    T2 = "t2"
+    HADA_W1_A = "hada_w1_a"
+    HADA_W1_B = "hada_w1_b"
+    HADA_W2_A = "hada_w2_a"
+    HADA_W2_B = "hada_w2_b"
+    HADA_T1 = "hada_t1"
+    HADA_T2 = "hada_t2"
+    LOKR_W1 = "lokr_w1"
+    LOKR_W1_A = "lokr_w1_a"
+    LOKR_W1_B = "lokr_w1_b"
+    LOKR_W2 = "lokr_w2"
+    LOKR_W2_A = "lokr_w2_a"
+    LOKR_W2_B = "lokr_w2_b"
+    LOKR_T2 = "lokr_t2"
     DIFF = "diff"
     DIFF_BIAS = "diff_b"
     IA3_WEIGHT = "weight"
@@ -57,19 +62,19 @@ _ENDINGS: tuple[tuple[str, Part], ...] = (
     (r"(\.lora|_lora|\.lora_linear_layer)?\.alpha", Part.ALPHA),
     (r"\.dora_scale", Part.DORA_SCALE),
     (rf"\.lora_magnitude_vector{_NAMED}(\.weight)?", Part.MAGNITUDE),
-    (rf"\.hada_w1_a{_NAMED}", Part.W1_A),
-    (rf"\.hada_w1_b{_NAMED}", Part.W1_B),
-    (rf"\.hada_w2_a{_NAMED}", Part.W2_A),
-    (rf"\.hada_w2_b{_NAMED}", Part.W2_B),
-    (rf"\.hada_t1{_NAMED}", Part.T1),
-    (rf"\.hada_t2{_NAMED}", Part.T2),
-    (rf"\.lokr_w1{_NAMED}", Part.W1),
-    (rf"\.lokr_w1_a{_NAMED}", Part.W1_A),
-    (rf"\.lokr_w1_b{_NAMED}", Part.W1_B),
-    (rf"\.lokr_w2{_NAMED}", Part.W2),
-    (rf"\.lokr_w2_a{_NAMED}", Part.W2_A),
-    (rf"\.lokr_w2_b{_NAMED}", Part.W2_B),
-    (rf"\.lokr_t2{_NAMED}", Part.T2),
+    (rf"\.hada_w1_a{_NAMED}", Part.HADA_W1_A),
+    (rf"\.hada_w1_b{_NAMED}", Part.HADA_W1_B),
+    (rf"\.hada_w2_a{_NAMED}", Part.HADA_W2_A),
+    (rf"\.hada_w2_b{_NAMED}", Part.HADA_W2_B),
+    (rf"\.hada_t1{_NAMED}", Part.HADA_T1),
+    (rf"\.hada_t2{_NAMED}", Part.HADA_T2),
+    (rf"\.lokr_w1{_NAMED}", Part.LOKR_W1),
+    (rf"\.lokr_w1_a{_NAMED}", Part.LOKR_W1_A),
+    (rf"\.lokr_w1_b{_NAMED}", Part.LOKR_W1_B),
+    (rf"\.lokr_w2{_NAMED}", Part.LOKR_W2),
+    (rf"\.lokr_w2_a{_NAMED}", Part.LOKR_W2_A),
+    (rf"\.lokr_w2_b{_NAMED}", Part.LOKR_W2_B),
+    (rf"\.lokr_t2{_NAMED}", Part.LOKR_T2),
     (r"\.diff", Part.DIFF),
     (r"\.diff_b", Part.DIFF_BIAS),
     (r"\.on_input", Part.IA3_ON_INPUT),

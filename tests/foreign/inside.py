@@ -1,7 +1,7 @@
 """What runs in the environment of the other tools, which knows nothing of Palimpsest: `python inside.py FOLDER`.
 
 In each base's folder it loads our exports into a UNet and writes down what every layer gained. It saves them again as
-diffusers and peft do. And LyCORIS makes a file by each of its methods, beside what it computes itself.
+diffusers and peft do. And LyCORIS makes files by each of its methods, beside what its layers compute with them.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
-from inside_methods import METHODS
+from inside_methods import METHODS, SCALES
 from lycoris import LycorisNetwork, create_lycoris
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
@@ -42,28 +42,34 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, set) else str(value)
 
 
-def produce(folder: Path, unet: Any, name: str, options: dict[str, Any]) -> None:
-    """A file by a method of LyCORIS, with random factors, and the updates that LyCORIS makes of it."""
+def produce(folder: Path, unet: Any, name: str, scale: float) -> None:
+    """A file by a method of LyCORIS, with random factors; and what each layer makes of a random input with it on.
+
+    That is what was trained. The merging of LyCORIS 4.1 is no witness: it scales LoHa and LoKr twice.
+    """
     LycorisNetwork.apply_preset({"target_module": ["Attention", "ResnetBlock2D"]})
-    # The merging of LyCORIS 4.1 scales LoHa and LoKr twice, where its training scales once: at scale 1 they agree.
-    alpha = 4.0 if options["algo"] in ("loha", "lokr") else 2.0
-    scaled = {"linear_alpha": alpha, "conv_alpha": alpha, **options}
-    network = create_lycoris(unet, 1.0, linear_dim=4, conv_dim=4, **scaled)
+    options = {"linear_dim": 4, "conv_dim": 4, **METHODS[name]}
+    alpha = scale * options["linear_dim"]
+    network = create_lycoris(unet, 1.0, linear_alpha=alpha, conv_alpha=alpha, **options)
     for lora in network.loras:
         # As `apply_to` does, which would also change the UNet.
         network.add_module(lora.lora_name, lora)
     draw = torch.Generator().manual_seed(0)
     for name_of, parameter in network.named_parameters():
-        if name_of.endswith(("bias", "diff_b")):
-            continue
-        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=draw))
-    updates = {}
+        if not name_of.endswith(("bias", "diff_b")):
+            parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=draw))
+    network.save_weights(str(folder / f"lycoris-{name}-{scale}.safetensors"), torch.float32, {})
+    seen = {}
     paths = {module: path for path, module in unet.named_modules()}
-    for lora in network.loras:
-        merged, _ = lora.get_merged_weight(1.0, lora.org_weight.shape, lora.org_weight.device)
-        updates[paths[lora.org_module[0]]] = (merged - lora.org_weight).detach().contiguous()
-    network.save_weights(str(folder / f"lycoris-{name}.safetensors"), torch.float32, {})
-    save_file(updates, folder / f"lycoris-{name}.found.safetensors")
+    for lora in network.double().eval().loras:
+        layer, path = lora.org_module[0], paths[lora.org_module[0]]
+        x = torch.randn(_input(layer), generator=draw, dtype=torch.float64)
+        seen[f"{path}.x"], seen[f"{path}.y"] = x, (lora(x) - layer(x)).detach()
+    save_file(seen, folder / f"lycoris-{name}-{scale}.seen.safetensors")
+
+
+def _input(layer: Any) -> tuple[int, ...]:
+    return (2, layer.in_features) if isinstance(layer, torch.nn.Linear) else (1, layer.in_channels, 5, 5)
 
 
 def main() -> None:
@@ -78,8 +84,10 @@ def main() -> None:
             save_file(
                 {name: part.contiguous() for name, part in unet.state_dict().items()}, folder / "unet.safetensors"
             )
-            for name, options in METHODS.items():
-                produce(folder, unet, name, options)
+            unet.double()
+            for name in METHODS:
+                for scale in SCALES:
+                    produce(folder, unet, name, scale)
 
 
 if __name__ == "__main__":

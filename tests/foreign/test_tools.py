@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from app.adapter_files.export import Export, export_adapter
@@ -21,7 +21,7 @@ from app.adapter_files.folding import Link
 from app.adapter_files.scales import read_config
 from app.domain.adapters import AdapterFormat, ImportOptions
 from app.domain.strategies import MergeOptions
-from tests.foreign.inside_methods import METHODS
+from tests.foreign.inside_methods import METHODS, SCALES, SIGNS
 from tests.foreign.shapes import CONFIGS
 from tests.foreign.test_names import family
 from tests.unit.worker.adapters.random_adapters import random_adapter
@@ -96,10 +96,27 @@ def test_what_it_saves_comes_back(folder: Path, base: str, kind: str, saved: str
     insist_on_same(added({}, found.adapter), chain(base)[1])
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("method", METHODS)
-def test_what_lycoris_makes_is_imported_as_it_computes_it(folder: Path, method: str) -> None:
+def test_what_lycoris_trains_is_imported_as_it_computes_it(folder: Path, method: str, scale: float) -> None:
+    """`y(x)` of each layer with LyCORIS on, less `y(x)` without: that is `D x`."""
     unet = UNet2DConditionModel(**narrow("sd15"))
     unet.load_state_dict(load_file(folder / "sd15" / "unet.safetensors"))
-    data = (folder / "sd15" / f"lycoris-{method}.safetensors").read_bytes()
-    found = import_adapter(data, unet, ImportOptions())
-    insist_on_same(added({}, found.adapter), load_file(folder / "sd15" / f"lycoris-{method}.found.safetensors"))
+    stem = folder / "sd15" / f"lycoris-{method}-{scale}"
+    data = stem.with_name(f"{stem.name}.safetensors").read_bytes()
+    assert any(name.endswith(f".{SIGNS[method]}") for name in load(data))
+    update = added({}, import_adapter(data, unet, ImportOptions()).adapter)
+    seen = load_file(stem.with_name(f"{stem.name}.seen.safetensors"))
+    assert {name.rpartition(".")[0] for name in seen} == update.keys()
+    for path, delta in update.items():
+        found = _through(unet.get_submodule(path), delta.double(), seen[f"{path}.x"])
+        torch.testing.assert_close(found, seen[f"{path}.y"], rtol=1e-5, atol=1e-5)
+
+
+def _through(layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return x @ delta.T
+    assert isinstance(layer, nn.Conv2d)
+    padding, stride = layer.padding, layer.stride
+    assert not isinstance(padding, str)
+    return nn.functional.conv2d(x, delta.view_as(layer.weight), None, stride, padding)

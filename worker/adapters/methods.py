@@ -91,8 +91,8 @@ def _by(kernel: tuple[int, ...]) -> str:
 
 def _loha(parts: Parts) -> Product:
     """`(B1 A1) * (B2 A2)`, elementwise, is one product of rank r1 r2: of rows and of columns, each with each."""
-    one = _hadamard_side(parts[Part.W1_A], parts[Part.W1_B], parts.get(Part.T1))
-    two = _hadamard_side(parts[Part.W2_A], parts[Part.W2_B], parts.get(Part.T2))
+    one = _hadamard_side(parts[Part.HADA_W1_A], parts[Part.HADA_W1_B], parts.get(Part.HADA_T1))
+    two = _hadamard_side(parts[Part.HADA_W2_A], parts[Part.HADA_W2_B], parts.get(Part.HADA_T2))
     a = torch.einsum("in,jn->ijn", one.a, two.a).flatten(0, 1)
     b = torch.einsum("mi,mj->mij", one.b, two.b).flatten(1)
     return Product(a, b)
@@ -106,13 +106,13 @@ def _hadamard_side(w_a: Tensor, w_b: Tensor, core: Tensor | None) -> Product:
 
 def _lokr(parts: Parts) -> Tensor:
     """The Kronecker product of two matrices, or of a matrix and a kernel; each may be a product itself."""
-    w1 = parts[Part.W1] if Part.W1 in parts else parts[Part.W1_A] @ parts[Part.W1_B]
-    if Part.W2 in parts:
-        w2 = parts[Part.W2]
-    elif Part.T2 in parts:
-        w2 = torch.einsum("ijkl,im,jn->mnkl", parts[Part.T2], parts[Part.W2_A], parts[Part.W2_B])
+    w1 = parts[Part.LOKR_W1] if Part.LOKR_W1 in parts else parts[Part.LOKR_W1_A] @ parts[Part.LOKR_W1_B]
+    if Part.LOKR_W2 in parts:
+        w2 = parts[Part.LOKR_W2]
+    elif Part.LOKR_T2 in parts:
+        w2 = torch.einsum("ijkl,im,jn->mnkl", parts[Part.LOKR_T2], parts[Part.LOKR_W2_A], parts[Part.LOKR_W2_B])
     else:
-        w2 = parts[Part.W2_A].flatten(1) @ parts[Part.W2_B].flatten(1)
+        w2 = parts[Part.LOKR_W2_A].flatten(1) @ parts[Part.LOKR_W2_B].flatten(1)
     if w2.ndim == 4:
         w1 = w1[:, :, None, None]
     return torch.kron(w1.contiguous(), w2.contiguous()).flatten(1)
