@@ -79,7 +79,7 @@ def second_task(base: Base, manifest: BaseModelManifest, training: TrainingOptio
     prompts = [f"a photo of {token} dog" for token in manifest.rare_tokens[:2]]
     first = TrainingTask(images, prompts[0], training, EwcOptions(), (), manifest.adapted_modules)
     learned = train(base, first, Clock(), None)
-    link = ChainLink(EwcOptions(), learned.adapter, prompts[0], learned.strategy_state)
+    link = ChainLink(EwcOptions(), learned.adapter, (prompts[0],), learned.strategy_state)
     neutral = manifest.neutral_prompts or ("a photo",)
     return TrainingTask(images, prompts[1], training, EwcOptions(), (link,), manifest.adapted_modules, neutral)
 
@@ -88,7 +88,7 @@ def under(task: TrainingTask, strategy: StrategyOptions) -> TrainingTask:
     """The task under another strategy; a naive run goes on from a naive parent."""
     link = task.chain[0]
     own = strategy if strategy.name == "naive" else link.strategy
-    chain = (ChainLink(own, link.adapter, link.instance_prompt, link.strategy_state),)
+    chain = (ChainLink(own, link.adapter, link.instance_prompts, link.strategy_state),)
     return TrainingTask(
         task.images, task.instance_prompt, task.training, strategy, chain, task.adapted_modules, task.neutral_prompts
     )

@@ -99,7 +99,7 @@ def learn(
     began = time.perf_counter()
     trained = train(base, task, _Unheard(), None)
     seconds = time.perf_counter() - began
-    link = ChainLink(arm.strategy, trained.adapter, task.instance_prompt, trained.strategy_state)
+    link = ChainLink(arm.strategy, trained.adapter, (task.instance_prompt,), trained.strategy_state)
     return Learned(link, trained.final_loss, seconds)
 
 

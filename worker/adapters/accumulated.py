@@ -26,13 +26,13 @@ class UpdateMismatchError(ValueError):
 class ChainLink:
     """One version of a lineage's chain: the strategy it was learned by, and its own task's adapter.
 
-    `instance_prompt` is what the version's concept was taught with; None where nothing was taught with a prompt.
+    `instance_prompts` are what its concepts were taught with: one for a training, for an import those of its file.
     `strategy_state` is what its strategy kept for the next task beside the adapter: for most nothing.
     """
 
     strategy: StrategyOptions
     adapter: Adapter
-    instance_prompt: str | None = None
+    instance_prompts: tuple[str, ...] = ()
     strategy_state: Mapping[str, Tensor] = field(default_factory=dict)
 
 

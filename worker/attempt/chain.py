@@ -60,9 +60,9 @@ def links_of(chain: Sequence[StoredLink], read: Callable[[UUID], bytes]) -> tupl
         version, kept = stored.version, stored.strategy_state_object_id
         assert stored.adapter_object_id is not None
         assert version.strategy is not None
-        prompt = None if version.taught is None else version.taught.instance_prompt()
+        prompts = tuple(concept.instance_prompt() for concept in version.every_concept())
         state = {} if kept is None else state_from_bytes(read(kept))
-        links.append(ChainLink(version.strategy, from_bytes(read(stored.adapter_object_id)), prompt, state))
+        links.append(ChainLink(version.strategy, from_bytes(read(stored.adapter_object_id)), prompts, state))
     return tuple(links)
 
 

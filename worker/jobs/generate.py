@@ -91,7 +91,7 @@ def _read(context: JobContext, params: GenerateParams) -> _Task:
             raise DeletedError("The generation has been deleted.")
         version = session.get_one(Version, generation.version_id)
         adapter = session.get(StoredObject, version.adapter_object_id) if version.adapter_object_id else None
-        taught = tuple(link.taught for link in ancestry(session, version.id) if link.taught is not None)
+        taught = tuple(concept for link in ancestry(session, version.id) for concept in link.every_concept())
         drawn = select(func.count()).where(GenerationImage.generation_id == generation.id)
         return _Task(generation, version, adapter, taught, session.scalar(drawn) or 0)
 

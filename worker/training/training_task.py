@@ -32,7 +32,7 @@ class TrainingTask:
 
     def earlier_prompts(self) -> tuple[str, ...]:
         """What the concepts of the chain were taught with, oldest first."""
-        return tuple(link.instance_prompt for link in self.chain if link.instance_prompt is not None)
+        return tuple(prompt for link in self.chain for prompt in link.instance_prompts)
 
     def generator(self, stream: str = "") -> torch.Generator:
         """The task's own source of randomness, on the CPU: a function of the seed and of the place in the chain.

@@ -16,15 +16,18 @@ from app.domain.adapters import AdapterFormat
 from app.domain.base_models import BaseModelManifest, Family
 from app.domain.concepts import ConceptKind, TaughtConcept
 from app.domain.jobs import JobStatus, TrainResult
-from app.domain.lineages import ImportProvenance
-from app.domain.strategies import MergeOptions, NaiveOptions
+from app.domain.lineages import ImportProvenance, Provenance
+from app.domain.strategies import MergeOptions, NaiveOptions, NullSpaceOptions, SelfReplayOptions, StrategyOptions
 from app.settings import Settings
 from tests.integration.sweeper.test_collection import sweep
 from tests.integration.worker.world import KINDS, World
 from tests.tiny_pipelines import write_tiny_sd
 from tests.tiny_sdxl import write_tiny_sdxl
+from worker.models.unet import UNetBase
 
+ONE_LATENT = SelfReplayOptions(latents_per_concept=1, neutral_latents=1, sampling_steps=2)
 TAUGHT = TaughtConcept(name="rex", kind=ConceptKind.OBJECT, class_noun="dog", token="sks")
+TAUGHT_TOO = TaughtConcept(name="mug", kind=ConceptKind.OBJECT, class_noun="cup", token="xyz")
 
 
 def _export(world: World, lineage_id: object, kind: AdapterFormat, family: Family = Family.SD) -> bytes:
@@ -86,3 +89,39 @@ def test_what_does_not_fit_is_counted_and_publishes_nothing(world: World) -> Non
         assert session.get_one(Lineage, lineage_id).head_version_id == world.version(lineage_id, 0).id
     sweep(world)
     assert world.job(job_id).input_object_id is None
+
+
+@pytest.mark.parametrize(
+    ("strategy", "note"), [(ONE_LATENT, "earlier_latents"), (NullSpaceOptions(), "protected_directions")]
+)
+def test_all_concepts_of_a_file_are_protected(world: World, strategy: StrategyOptions, note: str) -> None:
+    """The next training replays or shields what each of them was taught with, not the first alone."""
+    trained, runner = world.lineage(), world.runner()
+    world.train(trained, "dog")
+    runner.run_until_idle(KINDS)
+    file, notes = world.adapter(trained, 1), []
+    for concepts in ((TAUGHT,), (TAUGHT, TAUGHT_TOO)):
+        lineage_id = world.lineage(strategy)
+        world.import_file(lineage_id, file, concepts=concepts)
+        world.train(lineage_id, f"vase {len(concepts)}")
+        runner.run_until_idle(KINDS)
+        provenance = world.version(lineage_id, 2).provenance
+        assert isinstance(provenance, Provenance)
+        notes.append(provenance.strategy_notes[note])
+    assert notes[1] > notes[0]
+
+
+def test_no_concept_of_a_file_falls_off_a_prompt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a family that cuts prompts."""
+    monkeypatch.delattr(UNetBase, "unheard")
+    trained, runner = world.lineage(), world.runner()
+    world.train(trained, "dog")
+    runner.run_until_idle(KINDS)
+    lineage_id = world.lineage()
+    world.import_file(lineage_id, world.adapter(trained, 1), concepts=(TAUGHT, TAUGHT_TOO))
+    runner.run_until_idle(KINDS)
+    job_id = world.generate(lineage_id, 1, "a red cup and " * 9 + TAUGHT_TOO.phrase())
+    runner.run_until_idle(KINDS)
+    error = world.job(job_id).error
+    assert error is not None
+    assert "<mug>" in error.errors[0].message

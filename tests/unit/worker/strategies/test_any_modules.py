@@ -37,7 +37,7 @@ def test_any_modules_of_either_family_are_taught(
     before, chain = weights_of(base), list[ChainLink]()
     for _ in range(2):
         trained = train(base, a_task(TRAINING, strategy, tuple(chain), modules), Listener(), None)
-        chain.append(ChainLink(strategy, trained.adapter, "a zqa cat", trained.strategy_state))
+        chain.append(ChainLink(strategy, trained.adapter, ("a zqa cat",), trained.strategy_state))
     assert same_weights(base, before)
     update = replay(chain).update
     assert {path.split(".")[-1] for path in update} == set(modules)

@@ -51,7 +51,7 @@ def shapes_of(base: Base) -> Shapes:
 
 def chain_of(base: Base, *prompts: str) -> tuple[ChainLink, ...]:
     adapters = [random_adapter(shapes_of(base), 2, 0.1, seed) for seed in range(len(prompts))]
-    return tuple(ChainLink(NullSpaceOptions(), *of) for of in zip(adapters, prompts, strict=True))
+    return tuple(ChainLink(NullSpaceOptions(), a, (prompt,)) for a, prompt in zip(adapters, prompts, strict=True))
 
 
 def texts(base: Base, *prompts: str) -> TextInputs:

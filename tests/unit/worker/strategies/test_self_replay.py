@@ -177,7 +177,7 @@ def test_a_student_that_has_learned_nothing_is_its_own_teacher() -> None:
         assert any(factors.b.grad.any() for factors in task.adapted.adapter.modules.values())  # type: ignore[union-attr]
 
 
-CHAIN = (ChainLink(MergeOptions(), an_adapter(tiny_base(), 1), OLD_PROMPTS[0]),)
+CHAIN = (ChainLink(MergeOptions(), an_adapter(tiny_base(), 1), OLD_PROMPTS[:1]),)
 
 
 def learned(strategy: StrategyOptions, training: TrainingOptions = OPTIONS, hooks: Listener | None = None) -> Trained:
@@ -273,7 +273,7 @@ def test_a_base_in_half_precision_replays_and_is_left_as_it_was(
     write(tmp_path)
     base = load_base(family, str(tmp_path), torch.device("cpu"), torch.bfloat16)
     before = weights_of(base)
-    chain = (ChainLink(MergeOptions(), an_adapter(base, 1), OLD_PROMPTS[0]),)
+    chain = (ChainLink(MergeOptions(), an_adapter(base, 1), OLD_PROMPTS[:1]),)
     trained = train(base, a_task(OPTIONS, FEW, chain), Listener(), None)
     assert trained.notes == {"earlier_latents": 2, "neutral_latents": 3}
     assert same_weights(base, before)

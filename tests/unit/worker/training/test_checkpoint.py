@@ -45,7 +45,7 @@ def options(lr_scheduler: LrScheduler) -> TrainingOptions:
 def a_link(strategy: StrategyOptions, adapted_modules: tuple[str, ...]) -> ChainLink:
     projections = adapted_projections(tiny_base().denoiser, adapted_modules)
     shapes = {name: projection_shape(projection) for name, projection in projections.items()}
-    return ChainLink(strategy, random_adapter(shapes, 2, 1.0, seed=1), "a zqb dog")
+    return ChainLink(strategy, random_adapter(shapes, 2, 1.0, seed=1), ("a zqb dog",))
 
 
 def check_every_interruption(task: TrainingTask) -> None:

@@ -208,7 +208,7 @@ def next_lesson(options: StrategyOptions, training: TrainingOptions) -> tuple[by
     """What one more concept's training makes: the adapter and what it tells the next one; or why it is refused."""
     first = a_task(training, options)
     base, learned = tiny_base(), train(tiny_base(), first, Listener(), None)
-    link = ChainLink(options, learned.adapter, "a zqb dog", learned.strategy_state)
+    link = ChainLink(options, learned.adapter, ("a zqb dog",), learned.strategy_state)
     shapes = {name: projection_shape(module) for name, module in adapted_projections(base.denoiser, ATTENTION).items()}
     oldest = ChainLink(options, random_adapter(shapes, training.rank, 0.1, seed=1))
     try:
