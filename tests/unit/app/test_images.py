@@ -1,6 +1,9 @@
 """What becomes of an uploaded picture."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -8,6 +11,17 @@ from PIL import Image, PngImagePlugin
 from app.domain.errors import InvalidImageError
 from app.services.images import ImageLimits, Upload, read_picture
 
+HEIC = Path(__file__).parents[2] / "heic" / "large.heic"
+# Of a process that reads the picture at sys.argv[1], by how many bytes it grows at its peak.
+GROWTH = """
+import resource, sys
+from app.services.images import ImageLimits, Upload, read_picture
+peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+with open(sys.argv[1], "rb") as file:
+    picture = read_picture(Upload("a", "a", file), ImageLimits(25_000_000, 2048, 120_000_000))
+print(picture.width, picture.height, peak() - before)
+"""
 LIMITS = ImageLimits(max_pixels=1_000_000, stored_side_pixels=64, max_jpeg_pixels=4_000_000)
 
 
@@ -91,3 +105,15 @@ def test_a_refusal_names_the_file() -> None:
     with pytest.raises(InvalidImageError) as refusal:
         stored(io.BytesIO(b"a text"))
     assert refusal.value.faults[0].field == "images[0]: a.png"
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIC"])
+def test_a_phone_s_picture_of_24_megapixels_takes_bounded_memory(tmp_path: Path, form: str) -> None:
+    path = HEIC
+    if form == "AVIF":
+        path = tmp_path / "a.avif"
+        path.write_bytes(saved(Image.new("RGB", (5712, 4284), "red"), "AVIF", quality=60, speed=10).getvalue())
+    run = subprocess.run([sys.executable, "-c", GROWTH, path], capture_output=True, text=True, check=True)
+    width, height, growth = map(int, run.stdout.split())
+    assert (width, height) == (2048, 1536)
+    assert growth < 320 * 1024 * 1024
