@@ -99,12 +99,12 @@ def tiny_tokenizer(**special_tokens: str) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=distinct, model_max_length=_MAX_TOKENS, **special_tokens)
 
 
-def tiny_text_config(tokenizer: CLIPTokenizer, **changes: str | int) -> CLIPTextConfig:
+def tiny_text_config(tokenizer: CLIPTokenizer, width: int = TEXT_WIDTH, **changes: str | int) -> CLIPTextConfig:
     """A text encoder of two layers for that tokenizer."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=2 * TEXT_WIDTH,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=_MAX_TOKENS,

@@ -21,18 +21,23 @@ _SIZE_WIDTH = 8
 _SIZES = 6
 
 
-def write_tiny_sdxl(folder: Path, prediction_type: PredictionType = "epsilon") -> BaseModelManifest:
+def write_tiny_sdxl(
+    folder: Path, prediction_type: PredictionType = "epsilon", second_width: int = TEXT_WIDTH
+) -> BaseModelManifest:
     """Write a tiny `StableDiffusionXLPipeline` folder with its `palimpsest.json`; the same bytes each time.
 
     Pictures have 64 pixels a side, latents 4 channels of 8 x 8.
     """
-    return write_base(folder, tiny_sdxl(prediction_type), "tiny-sdxl", Family.SDXL)
+    return write_base(folder, tiny_sdxl(prediction_type, second_width), "tiny-sdxl", Family.SDXL)
 
 
-def tiny_sdxl(prediction_type: PredictionType = "epsilon") -> StableDiffusionXLPipeline:
-    """The pipeline itself, in fp32 on the CPU, with the same random weights each time."""
+def tiny_sdxl(prediction_type: PredictionType = "epsilon", second_width: int = TEXT_WIDTH) -> StableDiffusionXLPipeline:
+    """The pipeline itself, in fp32 on the CPU, with the same random weights each time.
+
+    `second_width`: of the second text encoder, by which diffusers tells the two of a single checkpoint apart.
+    """
     tokenizer, tokenizer_2 = tiny_tokenizer(), tiny_tokenizer(pad_token="!")
-    config_2 = tiny_text_config(tokenizer_2, hidden_act="gelu", projection_dim=_POOLED_WIDTH)
+    config_2 = tiny_text_config(tokenizer_2, second_width, hidden_act="gelu", projection_dim=_POOLED_WIDTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return StableDiffusionXLPipeline(
@@ -41,7 +46,7 @@ def tiny_sdxl(prediction_type: PredictionType = "epsilon") -> StableDiffusionXLP
             text_encoder_2=CLIPTextModelWithProjection(config_2).eval(),
             tokenizer=tokenizer,
             tokenizer_2=tokenizer_2,
-            unet=_unet(),
+            unet=_unet(TEXT_WIDTH + second_width),
             scheduler=_noise_scheduler(prediction_type),
             force_zeros_for_empty_prompt=True,
             add_watermarker=False,
@@ -54,7 +59,7 @@ def tiny_sdxl_base(prediction_type: PredictionType = "epsilon") -> StableDiffusi
     return StableDiffusionXLBase(tiny_sdxl(prediction_type), fingerprint=f"tiny-sdxl {prediction_type}")
 
 
-def _unet() -> UNet2DConditionModel:
+def _unet(text_width: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
@@ -67,7 +72,7 @@ def _unet() -> UNet2DConditionModel:
         layers_per_block=2,
         norm_num_groups=4,
         use_linear_projection=True,
-        cross_attention_dim=2 * TEXT_WIDTH,
+        cross_attention_dim=text_width,
         addition_embed_type="text_time",
         addition_time_embed_dim=_SIZE_WIDTH,
         projection_class_embeddings_input_dim=_POOLED_WIDTH + _SIZES * _SIZE_WIDTH,

@@ -1,91 +1,23 @@
 """A checkpoint in one file, as most people have them: the same base as the folder that it was made from."""
 
 import json
-import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from app.domain.base_models import Family
+from tests.single_checkpoints import checkpoint_of
 from tests.tiny_pipelines import tiny_sd, write_tiny_sd
+from tests.tiny_sdxl import tiny_sdxl, write_tiny_sdxl
 from worker.models.base import Base, Sampling
 from worker.models.base_model_errors import UnfitBaseError
 from worker.models.loading import fingerprint, load_base
 
-# Of one layer a block: from diffusers' names to those of the first code of Stable Diffusion (CompVis).
-_PER_LEVEL = 2
-_RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-_VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-
-
-def _unet_name(name: str, has_attention: list[bool]) -> str:
-    fixed = {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}
-    fixed |= {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2"}
-    path, _, last = name.rpartition(".")
-    if path in fixed:
-        return f"{fixed[path]}.{last}"
-    for old, new in _RESNET.items():
-        name = re.sub(rf"(resnets\.\d)\.{old}\.", rf"\1.{new}.", name)
-    mid = {"mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1"}
-    for old, new in (mid | {"mid_block.resnets.1": "middle_block.2"}).items():
-        name = name.replace(old, new)
-
-    def at(match: re.Match[str], base: int) -> int:
-        return base + _PER_LEVEL * int(match[1]) + int(match[2])
-
-    name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", lambda m: f"input_blocks.{at(m, 1)}.0", name)
-    name = re.sub(r"down_blocks\.(\d)\.attentions\.(\d)", lambda m: f"input_blocks.{at(m, 1)}.1", name)
-    name = re.sub(
-        r"down_blocks\.(\d)\.downsamplers\.0\.conv", lambda m: f"input_blocks.{_PER_LEVEL * (int(m[1]) + 1)}.0.op", name
-    )
-    name = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"output_blocks.{at(m, 0)}.0", name)
-    name = re.sub(r"up_blocks\.(\d)\.attentions\.(\d)", lambda m: f"output_blocks.{at(m, 0)}.1", name)
-    return re.sub(
-        r"up_blocks\.(\d)\.upsamplers\.0\.conv",
-        lambda m: f"output_blocks.{_PER_LEVEL * int(m[1]) + 1}.{2 if has_attention[int(m[1])] else 1}.conv",
-        name,
-    )
-
-
-def _vae_name(name: str) -> str:
-    name = name.replace("mid_block.resnets.0", "mid.block_1").replace("mid_block.resnets.1", "mid.block_2")
-    name = name.replace("mid_block.attentions.0", "mid.attn_1").replace("conv_shortcut", "nin_shortcut")
-    name = name.replace("conv_norm_out", "norm_out")
-    for old, new in _VAE_ATTENTION.items():
-        name = name.replace(f"mid.attn_1.{old}.", f"mid.attn_1.{new}.")
-    name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2", name)
-    name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", name)
-    name = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{3 - int(m[1])}.block.{m[2]}", name)
-    return re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{3 - int(m[1])}.upsample", name)
-
-
-def checkpoint_of(pipeline: StableDiffusionPipeline) -> dict[str, Tensor]:
-    """All weights of a tiny pipeline under the names of a single checkpoint."""
-    has_attention = [hasattr(block, "attentions") for block in pipeline.unet.up_blocks]
-    tensors = {
-        f"model.diffusion_model.{_unet_name(name, has_attention)}": tensor
-        for name, tensor in pipeline.unet.state_dict().items()
-    }
-    for name, tensor in pipeline.vae.state_dict().items():
-        new = _vae_name(name)
-        is_matrix = "attn_1" in new and tensor.ndim == 2
-        tensors[f"first_stage_model.{new}"] = tensor[:, :, None, None] if is_matrix else tensor
-    for name, tensor in pipeline.text_encoder.state_dict().items():
-        prefix = "" if name.startswith("text_model.") else "text_model."
-        tensors[f"cond_stage_model.transformer.{prefix}{name}"] = tensor
-    return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+_SECOND_WIDTH = 48
 
 
 @pytest.fixture
@@ -98,8 +30,18 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "tiny.safetensors"
 
 
-def load(source: Path, dtype: torch.dtype = torch.float32) -> Base:
-    return load_base(Family.SD, str(source), torch.device("cpu"), dtype)
+@pytest.fixture
+def xl_checkpoint(tmp_path: Path) -> Path:
+    """The same of SDXL."""
+    write_tiny_sdxl(tmp_path / "tiny-xl", second_width=_SECOND_WIDTH)
+    for weights in (tmp_path / "tiny-xl").rglob("*.safetensors"):
+        weights.unlink()
+    save_file(checkpoint_of(tiny_sdxl(second_width=_SECOND_WIDTH)), tmp_path / "tiny-xl.safetensors")
+    return tmp_path / "tiny-xl.safetensors"
+
+
+def load(source: Path, dtype: torch.dtype = torch.float32, family: Family = Family.SD) -> Base:
+    return load_base(family, str(source), torch.device("cpu"), dtype)
 
 
 def drawn(base: Base) -> bytes:
@@ -113,6 +55,28 @@ def test_it_draws_what_the_folder_draws(checkpoint: Path, tmp_path: Path) -> Non
     half = load(checkpoint, torch.bfloat16)
     assert half.dtype == torch.bfloat16
     assert half.encode_images(torch.zeros(1, 3, 64, 64)).mean.dtype == torch.float32
+
+
+def test_a_checkpoint_of_sdxl_draws_what_the_folder_draws(
+    xl_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both text encoders, and from local configurations only: nothing opens a connection."""
+    monkeypatch.setattr(socket.socket, "connect", _no_network)
+    write_tiny_sdxl(tmp_path / "whole", second_width=_SECOND_WIDTH)
+    found = load(xl_checkpoint, family=Family.SDXL)
+    wanted = load(tmp_path / "whole", family=Family.SDXL)
+    assert drawn(found) == drawn(wanted)
+    assert found.fingerprint == fingerprint(Family.SDXL, str(xl_checkpoint))
+
+
+def test_a_checkpoint_of_another_family_is_named(xl_checkpoint: Path, checkpoint: Path) -> None:
+    for source, family in ((xl_checkpoint, Family.SD), (checkpoint, Family.SDXL)):
+        with pytest.raises(UnfitBaseError):
+            load(source, family=family)
+
+
+def _no_network(*_: object) -> None:
+    raise AssertionError("a connection was opened")
 
 
 def test_its_fingerprint_is_that_of_its_content(checkpoint: Path, tmp_path: Path) -> None:
