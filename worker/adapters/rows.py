@@ -6,6 +6,7 @@ language models. So pictures of several versions share a pass, and so can traini
 factors. D stays low-rank terms wherever it is a sum of such, and is dense where it is not (`magnitude`).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -125,12 +126,8 @@ def rows(denoiser: nn.Module, states: Sequence[State], of_row: Sequence[int]) ->
 class _Part(Protocol):
     """What some rows of one projection add to its output."""
 
-    @property
-    def places(self) -> Tensor:
-        """The rows of the batch, (k,)."""
-
-    def delta(self, module: Projection, x: Tensor, copies: int) -> Tensor:
-        """What those rows add, of the shape of their output; `x` is their input, `copies` times over."""
+    def added_to(self, output: Tensor, module: Projection, x: Tensor, rows: int) -> Tensor:
+        """The output with it; `x` is the input of the whole batch, whose states repeat every `rows` rows."""
 
 
 def _parts(module: Projection, own: Mapping[int, LowRank | Dense], of_row: Sequence[int]) -> list[_Part]:
@@ -140,6 +137,8 @@ def _parts(module: Projection, own: Mapping[int, LowRank | Dense], of_row: Seque
     stacked = {
         index: update for index, update in own.items() if isinstance(update, LowRank) and isinstance(module, nn.Linear)
     }
+    if len(stacked) == len(own) and (blocks := _blocks(stacked, of_row)) is not None:
+        return [blocks]
     parts: list[_Part] = []
     if stacked:
         place_in_stack = {index: place for place, index in enumerate(stacked)}
@@ -167,40 +166,87 @@ class _Hook:
 
     def __call__(self, module: Projection, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         (x,) = args
-        copies, rest = divmod(len(x), self.rows)
-        if rest:
+        if len(x) % self.rows:
             raise ValueError(f"a batch of {len(x)} rows for states of {self.rows}")
         for part in self.parts:
-            places = torch.cat([part.places + copy * self.rows for copy in range(copies)])
-            delta = part.delta(module, x.index_select(0, places).float(), copies)
-            output = output.index_add(0, places, delta.to(output.dtype))
+            output = part.added_to(output, module, x, self.rows)
         return output
 
 
+def _stack(updates: Sequence[LowRank]) -> tuple[Tensor, Tensor]:
+    """Padded to one rank r: a is S x r x d_in, b is S x d_out x r."""
+    rank = max(len(update.a) for update in updates)
+    a = torch.stack([F.pad(update.a, (0, 0, 0, rank - len(update.a))) for update in updates])
+    b = torch.stack([F.pad(update.b, (0, rank - update.b.shape[1])) for update in updates])
+    return a, b
+
+
+def _blocks(updates: Mapping[int, LowRank], of_row: Sequence[int]) -> "_Blocks | None":
+    """None where something is in training, and where rows do not stand state by state, as many of each."""
+    in_order = list(dict.fromkeys(of_row))
+    each = len(of_row) // len(in_order)
+    is_even = list(of_row) == [state for state in in_order for _ in range(each)]
+    is_trained = any(update.a.requires_grad or update.b.requires_grad for update in updates.values())
+    if is_trained or not is_even or set(in_order) != set(updates):
+        return None
+    return _Blocks(*_stack([updates[state] for state in in_order]))
+
+
 @dataclass(frozen=True)
-class _Stacked:
-    """Low-rank updates of several states in one linear layer, padded to one rank: two batched products."""
+class _Blocks:
+    """Fixed low-rank updates of a linear layer for rows in blocks, a state each: none is picked, products are large.
+
+    `a` is S x r x d_in, `b` is S x d_out x r.
+    """
+
+    a: Tensor
+    b: Tensor
+
+    def added_to(self, output: Tensor, module: Projection, x: Tensor, rows: int) -> Tensor:  # noqa: ARG002
+        copies = len(x) // rows
+        blocks = x.reshape(copies * len(self.a), -1, x.shape[-1]).float()
+        narrow = torch.bmm(blocks, self.a.repeat(copies, 1, 1).mT)
+        delta = torch.bmm(narrow, self.b.repeat(copies, 1, 1).mT)
+        return output + delta.view(output.shape).to(output.dtype)
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """What is added to some rows alone: they are picked from the batch, and their part is put back."""
 
     places: Tensor
+
+    def added_to(self, output: Tensor, module: Projection, x: Tensor, rows: int) -> Tensor:
+        copies = len(x) // rows
+        places = torch.cat([self.places + copy * rows for copy in range(copies)])
+        delta = self.delta(module, x.index_select(0, places).float(), copies)
+        return output.index_add(0, places, delta.to(output.dtype))
+
+    @abstractmethod
+    def delta(self, module: Projection, x: Tensor, copies: int) -> Tensor:
+        """What those rows add, of the shape of their output; `x` is their input, `copies` times over."""
+
+
+@dataclass(frozen=True)
+class _Stacked(_Picked):
+    """Low-rank updates of several states in one linear layer, padded to one rank: two batched products."""
+
     which: Tensor
     updates: Sequence[LowRank]
 
     def delta(self, module: Projection, x: Tensor, copies: int) -> Tensor:  # noqa: ARG002
         which = self.which.repeat(copies)
-        rank = max(len(update.a) for update in self.updates)
         # Stacked in each pass: what is in training changes between passes, and gradients have to go through.
-        a = torch.stack([F.pad(update.a, (0, 0, 0, rank - len(update.a))) for update in self.updates])
-        b = torch.stack([F.pad(update.b, (0, rank - update.b.shape[1])) for update in self.updates])
+        a, b = _stack(self.updates)
         flat = x.reshape(len(x), -1, x.shape[-1])
         added = torch.bmm(torch.bmm(flat, a[which].mT), b[which].mT)
         return added.reshape(*x.shape[:-1], -1)
 
 
 @dataclass(frozen=True)
-class _Single:
+class _Single(_Picked):
     """One state's update: dense, or of a convolution."""
 
-    places: Tensor
     update: LowRank | Dense
 
     def delta(self, module: Projection, x: Tensor, copies: int) -> Tensor:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,10 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from app.domain.strategies import MagnitudeOptions, MergeOptions
 from tests.tiny_pipelines import tiny_base
+from tests.unit.worker.adapters.oracle import random_adapter
 from worker.adapters.accumulated import ChainLink, UpdateMismatchError, applied
 from worker.adapters.factors import Adapter, Factors
 from worker.adapters.rows import Dense, LowRank, State, joined, rows, state_of
+from worker.models.base import Sampling
 from worker.models.projections import adapted_projections, projection_shape
+from worker.models.sd import StableDiffusionBase
 from worker.strategies.replay import replay
 
 TOLERANCE = 1e-5
@@ -63,7 +67,8 @@ STATES = st.lists(st.lists(RANKS, min_size=len(SHAPES), max_size=len(SHAPES)), m
 @given(STATES, st.data(), st.integers(1, 2))
 def test_each_row_is_that_of_its_state_alone(all_ranks: list[list[int]], data: st.DataObject, copies: int) -> None:
     states = [drawn_state(ranks, seed) for seed, ranks in enumerate(all_ranks)]
-    of_row = data.draw(st.lists(st.integers(0, len(states) - 1), min_size=1, max_size=5))
+    blocks = st.integers(1, 3).map(lambda each: [state for state in range(len(states)) for _ in range(each)])
+    of_row = data.draw(blocks | st.lists(st.integers(0, len(states) - 1), min_size=1, max_size=5))
     x = torch.randn(copies * len(of_row), 3, 8, 8, generator=torch.Generator().manual_seed(9))
     with rows(NET, states, of_row):
         together = NET(x)
@@ -202,3 +207,40 @@ def test_a_denoiser_draws_the_rows_of_three_versions_under_guidance() -> None:
                 own = torch.tensor([place])
                 alone = base.predict(noisy[own], timesteps[own], conditioning.rows(own))[0]
             assert (together[place] - alone).norm() <= TOLERANCE * alone.norm()
+
+
+def alone(base: StableDiffusionBase, state: State, sampling: Sampling, seed: int) -> np.ndarray:
+    """The picture that the state draws by itself, the update put into the weights."""
+    with applied(base.denoiser, {name: update.dense() for name, update in state.items()}):
+        (picture,) = base.sample(sampling, [torch.Generator().manual_seed(seed)], lambda *_: None)
+    return np.asarray(picture).astype(int)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize(
+    ("kinds", "of_row"),
+    [(("low", "long"), [0, 0, 1, 1]), (("low", "base", "long", "dense"), [3, 0, 1, 2, 0])],
+)
+def test_the_sampler_draws_pictures_of_several_versions_as_each_draws_them_alone(
+    guidance: float, kinds: tuple[str, ...], of_row: list[int]
+) -> None:
+    """Chains of one and of three tasks, a selection (`magnitude`), and the base."""
+    base = tiny_base()
+    projections = adapted_projections(base.denoiser, ("to_q", "to_k", "to_v"))
+    shapes = {name: projection_shape(projection) for name, projection in projections.items()}
+    adapters = [random_adapter(shapes, 2, 0.2, seed) for seed in range(3)]
+    chains = {
+        "base": [],
+        "low": [ChainLink(MergeOptions(), adapters[0])],
+        "long": [ChainLink(MergeOptions(), adapter) for adapter in adapters],
+        "dense": [ChainLink(MagnitudeOptions(), adapter) for adapter in adapters[:2]],
+    }
+    states = [state_of(replay(chains[kind])) for kind in kinds]
+    sampling = Sampling(prompt="a zqa cat", negative_prompt=None, steps=3, guidance_scale=guidance, width=64, height=64)
+    seeds = range(5, 5 + len(of_row))
+    with rows(base.denoiser, states, of_row):
+        together = base.sample(sampling, [torch.Generator().manual_seed(seed) for seed in seeds], lambda *_: None)
+    for picture, index, seed in zip(together, of_row, seeds, strict=True):
+        assert np.abs(np.asarray(picture).astype(int) - alone(base, states[index], sampling, seed)).max() <= 1
+    drawn = [alone(base, state, sampling, 5) for state in states]
+    assert all(np.abs(one - drawn[0]).max() > 1 for one in drawn[1:])
