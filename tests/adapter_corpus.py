@@ -26,6 +26,7 @@ Tensors = dict[str, Tensor]
 Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
 CONV = "down_blocks.0.resnets.0.conv1"
+POINT = "down_blocks.0.attentions.0.proj_in"
 RANK = 4
 PLAIN = ImportOptions()
 ALPHA = 2.0
@@ -377,9 +378,59 @@ def damages() -> Iterator[Case]:
     yield Case("a-rank-above-the-layers", _file(tall), {Q: _product(*above, 1)}, tolerance=1e-5)
 
 
+def oddities() -> Iterator[Case]:
+    """What tools write now and then: other dimensions of the same factors, names of adapters, numbers of every kind."""
+    stem, conv = f"lora_unet_{_under(Q)}", f"lora_unet_{_under(CONV)}"
+    (tensors, a, b), point = _plain("kohya"), f"lora_unet_{_under(POINT)}"
+    down, up = _draw(1, RANK, _weight(POINT).shape[1]), _draw(2, _weight(POINT).shape[0], RANK)
+    for name, dims in (("flat", ()), ("square", (1, 1))):
+        one = {f"{point}.lora_down.weight": down.reshape(*down.shape, *dims)}
+        one[f"{point}.lora_up.weight"] = up.reshape(*up.shape, *dims)
+        yield Case(f"point-{name}", _file(one), {POINT: _product(down, up, 1)})
+    four = {f"{stem}.lora_down.weight": a[:, :, None, None], f"{stem}.lora_up.weight": b[:, :, None, None]}
+    yield Case("linear-of-four-dimensions", _file(four), {Q: _product(a, b, 1)})
+    for name, alpha, scale in (
+        ("matrix", torch.full((1, 1), 2.0), 0.5),
+        ("fp8", torch.tensor(2.0).to(torch.float8_e4m3fn), 0.5),
+        ("negative", torch.tensor(-2.0), -0.5),
+    ):
+        yield Case(f"alpha-{name}", _file({**tensors, f"{stem}.alpha": alpha}), {Q: _product(a, b, scale)})
+    truth = _file({**tensors, f"{stem}.alpha": torch.tensor(True)})
+    yield Case("alpha-true", truth, error="true or false, not a number")
+    mixed = {f"{stem}.lora_down.weight": a.half(), f"{stem}.lora_up.weight": b.bfloat16()}
+    yield Case("dtypes-mixed", _file(mixed), {Q: _product(a.half(), b.bfloat16(), 1)})
+    e5m2 = a.to(torch.float8_e5m2)
+    yield Case("dtype-e5m2", _file({**tensors, f"{stem}.lora_down.weight": e5m2}), {Q: _product(e5m2, b, 1)})
+    for name in ("my-style", "my style", "default_0"):
+        named = {f"base_model.model.{Q}.lora_{part}.{name}.weight": t for part, t in (("A", a), ("B", b))}
+        yield Case(f"peft-{name}", _file(named), {Q: _product(a, b, 1)}, options=ImportOptions(scale=1))
+    for prefix in ("lora_unet.", "unet.", "lora_unet__", "lora_prior_unet_"):
+        path = Q if prefix.endswith(".") else _under(Q)
+        own = {f"{prefix}{path}.lora_down.weight": a, f"{prefix}{path}.lora_up.weight": b}
+        yield Case(f"prefix-{prefix}", _file(own), {Q: _product(a, b, 1)})
+    c, d = _pair(CONV)
+    both = {**tensors, f"unet.{CONV}.lora_A.weight": c, f"unet.{CONV}.lora_B.weight": d}
+    yield Case("two-namings", _file(both), {Q: _product(a, b, 1), CONV: _product(c, d, 1)})
+    yield Case("zero", _file({**tensors, f"{stem}.lora_up.weight": 0 * b}), error="zero everywhere")
+    diff = _draw(3, *_weight(CONV).shape)
+    yield Case("diff-conv", _file({f"{conv}.diff": diff}), {CONV: _flat(diff.double().numpy())})
+    yield Case("diff-turned", _file({f"{conv}.diff": diff.permute(3, 2, 1, 0)}), error="a difference of shape")
+    yield Case("scaled-fp8", _file({**tensors, f"{stem}.lora_down.scale_weight": a[0, 0]}), error="no part of an")
+    yield Case(
+        "five-dimensions",
+        _file({f"{conv}.lora_down.weight": c[..., None], f"{conv}.lora_up.weight": d}),
+        error="no product",
+    )
+    yield Case("header-empty", _file(tensors, {"lora_alpha": ""}), {Q: _product(a, b, 1)})
+    said = {"ss_network_dim": "4", "ss_network_alpha": "2.0"}
+    yield Case("header-kohya", _file(tensors, said), {Q: _product(a, b, 0.5)})
+    wrong = _file({**tensors, f"{stem}.dora_scale": _draw(11, 7)})
+    yield Case("dora-of-another-size", wrong, error="do not fit together")
+
+
 def corpus() -> list[Case]:
     """All of them, by distinct names."""
-    cases = [*namings(), *dtypes(), *scales(), *methods(), *damages()]
+    cases = [*namings(), *dtypes(), *scales(), *methods(), *damages(), *oddities()]
     assert len({case.name for case in cases}) == len(cases)
     return cases
 

@@ -125,6 +125,8 @@ class _Reading:
             return
         if said.part not in (Part.ALPHA, Part.IA3_ON_INPUT) and (dtype := self._tensors[name].dtype) not in FLOATS:
             self.faults.add("dtype", name, f"its numbers are {dtype}; those of a factor are one of {', '.join(FLOATS)}")
+        if said.part is Part.ALPHA and self._tensors[name].dtype == "BOOL":
+            self.faults.add("truth", name, "its alpha is true or false, not a number")
         self._formats[said.format] += 1
         self._names.setdefault(said.layer, said)
         parts = self._parts.setdefault(said.layer, {})

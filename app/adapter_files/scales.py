@@ -197,7 +197,7 @@ def _header_entry(metadata: Mapping[str, str], faults: Faults) -> Scale | None:
     by_root = metadata.get("use_rslora", "").lower() in ("true", "1")
     for entry in _HEADER_ENTRIES:
         text = metadata.get(entry)
-        if text is None or (entry.startswith("ss_") and not _is_number(text)):
+        if text is None or text.strip() in ("", "None") or (entry.startswith("ss_") and not _is_number(text)):
             continue
         if not _is_number(text) or not 0 < float(text) <= 1e6:
             faults.add("header", entry, "not a number that an alpha may be")

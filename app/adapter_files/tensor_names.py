@@ -14,7 +14,7 @@ _TEXT_SIDE = re.compile(
     r"(base_model\.model\.)?(((lora|lycoris|oft)_(prior_)?te(xt)?\d*|text_encoders?(_\d+)?)[._]|te\d*\.|clip_[lgh]\."
     r"|t5(xxl)?\.|bundle_emb\.|cond_stage_model\.|conditioner\.|text_model\.|emb_params)"
 )
-_UNDERSCORED = re.compile(r"(lora|lycoris|oft)_(prior_)?unet_+|lycoris_|lora_transformer_")
+_UNDERSCORED = re.compile(r"(lora|lycoris|oft)_(prior_)?unet(_+|\.)|lycoris_|lora_transformer_")
 _DOTTED = re.compile(
     r"(base_model\.model\.|unet\.base_model\.model\.)?((model\.)?diffusion_model\.|unet\.|transformer\.)?"
 )
@@ -49,8 +49,8 @@ class Part(StrEnum):
     IA3_FACTOR = "ia3_l"
 
 
-# Of each ending its part. `(\.\w+)?` is the name of an adapter of peft.
-_NAMED = r"(\.\w+)?"
+# Of each ending its part. `(\.[^.]+)?` is the name of an adapter of peft, which may have a hyphen or a space.
+_NAMED = r"(\.[^.]+)?"
 _ENDINGS: tuple[tuple[str, Part], ...] = (
     (rf"\.lora_A{_NAMED}\.weight", Part.DOWN),
     (rf"\.lora_B{_NAMED}\.weight", Part.UP),
@@ -81,7 +81,7 @@ _ENDINGS: tuple[tuple[str, Part], ...] = (
     (rf"\.ia3_l{_NAMED}", Part.IA3_FACTOR),
     (r"(?<!\.a1)(?<!\.a2)(?<!\.b1)(?<!\.b2)\.weight", Part.IA3_WEIGHT),
 )
-# The longest part first, so that `.lora_A.weight` is no `.weight`; `\w` has no dot, so no stem is eaten.
+# The longest part first, so that `.lora_A.weight` is no `.weight`; a name has no dot, so no stem is eaten.
 _ANY_ENDING = re.compile("|".join(rf"(?P<e{n}>{ending})$" for n, (ending, _) in enumerate(_ENDINGS)))
 _OTHER_METHODS = {
     r"\.(a1|a2|b1|b2)\.weight$": "GLoRA",

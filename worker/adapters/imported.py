@@ -50,6 +50,8 @@ def import_adapter(data: bytes, denoiser: nn.Module, options: ImportOptions) -> 
     file = read_adapter(read_header(io.BytesIO(data), len(data)), options)
     reading = _Computing(file, _tensors(data), denoiser, options)
     modules = dict(sorted(reading.modules()))
+    if modules and reading.cut.energy == 0:
+        reading.faults.add("zero", "file", "its update is zero everywhere, so that it would change nothing")
     reading.faults.insist_on_none()
     scales = tuple(
         UsedScale(scale=scale, source=source, modules=count)

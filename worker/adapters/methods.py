@@ -122,7 +122,8 @@ def _diff(parts: Parts, weight: Tensor) -> Tensor:
     if Part.DIFF_BIAS in parts and bool(parts[Part.DIFF_BIAS].any()):
         raise PartsMismatchError("it changes a bias, which a version does not hold")
     diff = parts[Part.DIFF]
-    if diff.numel() != weight.numel():
+    is_same = diff.shape == weight.shape or 2 in (diff.ndim, weight.ndim)
+    if not is_same or diff.shape[0] != weight.shape[0] or diff.numel() != weight.numel():
         raise PartsMismatchError(f"a difference of shape {list(diff.shape)} for a layer of {list(weight.shape)}")
     return diff.reshape(weight.shape).flatten(1)
 
