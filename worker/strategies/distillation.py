@@ -1,6 +1,6 @@
 """Holding a model in training to what a frozen teacher predicts on latents that the teacher has drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -46,6 +46,23 @@ def draw_replay(context: TaskContext, prompts: tuple[str, ...], steps: int, gene
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Noised latents (N x C x h x w) with their timesteps and conditioning, and what the teacher predicts of them."""
+
+    noisy: Tensor
+    timesteps: Tensor
+    conditioning: Conditioning
+    taught: Tensor
+
+    def fits(self, other: "Asked") -> bool:
+        """Whether both can be rows of one batch: long prompts have more tokens than short ones."""
+        shapes, others = (
+            {name: tensor.shape[1:] for name, tensor in one.conditioning.tensors.items()} for one in (self, other)
+        )
+        return shapes == others
+
+
+@dataclass(frozen=True)
 class Distillation:
     """The mean squared difference of student and teacher on noised latents of `replay`, times `weight`.
 
@@ -60,8 +77,8 @@ class Distillation:
     size: int
     generator: torch.Generator
 
-    def weighted_loss(self) -> Tensor:
-        """The term of one step, a scalar in fp32."""
+    def asked(self) -> Asked:
+        """What one step asks the student, and what the teacher says to it."""
         indices = torch.randint(len(self.replay.latents), (self.size,), generator=self.generator)
         latents = self.replay.latents[indices.to(self.replay.latents.device)]
         noise = torch.randn(latents.shape, generator=self.generator).to(latents)
@@ -70,5 +87,23 @@ class Distillation:
         conditioning = self.replay.conditioning.rows(indices)
         with self.as_teacher():
             taught = self.base.predict(noisy, timesteps, conditioning)
-        model_pred = self.base.predict(noisy, timesteps, conditioning)
-        return self.weight * F.mse_loss(model_pred.float(), taught.float())
+        return Asked(noisy, timesteps, conditioning, taught)
+
+
+def weighted_losses(terms: Sequence[Distillation]) -> list[Tensor]:
+    """Each term of one step, a scalar in fp32; the student answers all of them in one forward pass where they fit."""
+    asked = [term.asked() for term in terms]
+    answers = _answers(terms[0].base, asked) if asked else []
+    return [
+        term.weight * F.mse_loss(answer.float(), one.taught.float())
+        for term, one, answer in zip(terms, asked, answers, strict=True)
+    ]
+
+
+def _answers(base: Base, asked: Sequence[Asked]) -> Sequence[Tensor]:
+    if not all(one.fits(asked[0]) for one in asked):
+        return [base.predict(one.noisy, one.timesteps, one.conditioning) for one in asked]
+    noisy, timesteps = torch.cat([one.noisy for one in asked]), torch.cat([one.timesteps for one in asked])
+    names = asked[0].conditioning.tensors
+    conditioning = Conditioning({name: torch.cat([one.conditioning.tensors[name] for one in asked]) for name in names})
+    return base.predict(noisy, timesteps, conditioning).split([len(one.noisy) for one in asked])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from app.domain.strategies import NullSpaceOptions, ReplayStart, SelfReplayOptions
 from worker.adapters.accumulated import LineageState
-from worker.strategies.distillation import Distillation, draw_replay
+from worker.strategies.distillation import Distillation, draw_replay, weighted_losses
 from worker.strategies.null_space import NullSpace
 from worker.strategies.strategy import TaskStart
 from worker.strategies.task_context import AdaptedBase, TaskContext
@@ -52,7 +52,7 @@ class Teachers:
 
     def of_step(self) -> Tensor | None:
         """The weighted terms' sum."""
-        losses = [term.weighted_loss() for term in self.terms.values()]
+        losses = weighted_losses(list(self.terms.values()))
         return torch.stack(losses).sum() if losses else None
 
     def notes(self) -> dict[str, float]:

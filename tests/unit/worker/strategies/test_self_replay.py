@@ -287,3 +287,22 @@ def test_a_resumed_training_draws_the_same_latents() -> None:
     assert again.encoded == hooks.encoded
     other = replace(task, training=OPTIONS.model_copy(update={"seed": 4}))
     assert file_of(train(tiny_base(), other, Listener(), None)) != file_of(expected)
+
+
+@pytest.mark.parametrize(("neutral", "passes"), [(("a photo",), 3), (("a red cup and " * 9,), 4)])
+def test_the_student_answers_all_teachers_in_one_pass_unless_a_prompt_is_long(
+    neutral: tuple[str, ...], passes: int
+) -> None:
+    """Two teachers, and the student once; a long prompt has more tokens, so it is no row of the same batch."""
+    base = tiny_base()
+    with second_task(base) as task:
+        context = replace(task.adapted.context, neutral_prompts=neutral)
+        teachers = made(replace(task.adapted, context=context))
+        seen: list[int] = []
+        hook = base.denoiser.register_forward_hook(lambda *_: seen.append(1))
+        try:
+            loss = teachers.of_step()
+        finally:
+            hook.remove()
+    assert loss is not None
+    assert len(seen) == passes
