@@ -106,4 +106,5 @@ def _answers(base: Base, asked: Sequence[Asked]) -> Sequence[Tensor]:
     noisy, timesteps = torch.cat([one.noisy for one in asked]), torch.cat([one.timesteps for one in asked])
     names = asked[0].conditioning.tensors
     conditioning = Conditioning({name: torch.cat([one.conditioning.tensors[name] for one in asked]) for name in names})
-    return base.predict(noisy, timesteps, conditioning).split([len(one.noisy) for one in asked])
+    together = base.predict(noisy, timesteps, conditioning)
+    return torch.split(together, [len(one.noisy) for one in asked])
