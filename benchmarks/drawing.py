@@ -1,7 +1,7 @@
 """Pictures in batches, each from the noise of its own seed.
 
-The noises are those of the service's seeds. Its batches may have other sizes (docs/decisions/0005), so last bits differ;
-they do not matter to a mean over hundreds.
+The noises are those of the service's seeds. Its batches may have other sizes (docs/decisions/0005), so last bits may
+differ; they do not matter to a mean over hundreds.
 """
 
 from collections.abc import Callable, Sequence
