@@ -15,7 +15,6 @@ from app.db import leases
 from app.db.leases import Claim, LeaseLostError
 from app.db.session import transaction
 from app.db.tables import Job
-from app.db.usage import insist_on_gpu_seconds
 from app.domain.errors import InvalidInputError, PalimpsestError
 from app.domain.jobs import JobKind, JobStatus
 from app.logs import log_ids
@@ -29,7 +28,6 @@ from worker.attempt.lease import Lease
 from worker.attempt.loaded_bases import LoadedBases
 from worker.attempt.worker_objects import WorkerObjects
 from worker.jobs.handlers import HANDLERS
-from worker.long_share import LongShare
 from worker.models.device import fix_threads
 from worker.outcomes import UnreadableJobError
 from worker.worker_metrics import note_begun, note_finished, note_update, timed_run
@@ -49,7 +47,6 @@ class Runner:
         self._store = store
         self._bases = LoadedBases(engine, settings)
         self._updates = UpdateCache(_UPDATES_KEPT, _disk_cache(settings), note_update)
-        self._long_share = LongShare()
         self._shutdown = shutdown
         self._name = f"{platform.node()}:{os.getpid()}"
         fix_threads(settings.torch_threads)
@@ -69,9 +66,7 @@ class Runner:
         """Claim and run one job; False when there was none."""
         claimed_at = time.monotonic()
         with transaction(self._engine) as session:
-            prefer_short = self._long_share.prefers_short()
-            lease_seconds = self._settings.lease_seconds
-            claim = leases.claim(session, kinds, self._name, lease_seconds, prefer_short=prefer_short)
+            claim = leases.claim(session, kinds, self._name, self._settings.lease_seconds)
         if claim is None:
             return False
         with log_ids(job_id=str(claim.job_id), attempt=str(claim.attempt)):
@@ -97,7 +92,7 @@ class Runner:
         context = JobContext(
             job, lease, self._engine, objects, self._bases, self._updates, self._settings, self._shutdown
         )
-        with timed_run(job), self._long_share.ran(job.kind):
+        with timed_run(job):
             HANDLERS[job.params.kind](context, job.params)
 
     def _load(self, claim: Claim) -> Job:
@@ -105,9 +100,6 @@ class Runner:
             with transaction(self._engine) as session:
                 # Fenced: a worker that was frozen just before would take what another attempt has made for its own.
                 job = session.scalar(select(Job).where(claim.fence()))
-                if job is not None and claim.attempt == 1:
-                    # A job that has begun goes on: to stop it would waste what it has used.
-                    insist_on_gpu_seconds(session, job.user_id, self._settings.quotas)
         except ValidationError as error:
             raise UnreadableJobError("The job was written by another release than this worker's.") from error
         if job is None:

@@ -103,14 +103,7 @@ def claimable() -> ColumnElement[bool]:
     )
 
 
-def claim(
-    session: Session,
-    kinds: Collection[JobKind],
-    worker: str,
-    lease_seconds: float,
-    *,
-    prefer_short: bool = False,
-) -> Claim | None:
+def claim(session: Session, kinds: Collection[JobKind], worker: str, lease_seconds: float) -> Claim | None:
     """Claim the next job of these kinds and of those in their queues, or None; `app.db.turns` says which is next.
 
     The parent of a version that will be published is the lineage's head at this moment. The row is not parsed here: one
@@ -118,7 +111,7 @@ def claim(
     """
     queues = {kind.queue for kind in kinds}
     taken = [kind for kind in JobKind if kind.queue in queues]
-    job_id = next_job(session, taken, claimable(), prefer_short=prefer_short)
+    job_id = next_job(session, taken, claimable())
     if job_id is None:
         return None
     head = select(Lineage.head_version_id).where(Lineage.id == Job.lineage_id).scalar_subquery()

@@ -315,7 +315,6 @@ class Job(Identified, Table):
             for name in ("concept_id", "version_id", "generation_id", "evaluation_id")
         ),
         Index("jobs_turns", "user_id", "started_at"),
-        Index("jobs_turns_of_kinds", "user_id", "kind", "started_at"),
         Index("jobs_queue", "user_id", "kind", "seq", postgresql_where=text("status = 'queued'")),
         Index("jobs_running", "lease_expires_at", postgresql_where=text("status = 'running'")),
         Index("jobs_drawn", "finished_at", postgresql_where=text("generation_id IS NOT NULL")),

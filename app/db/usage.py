@@ -6,8 +6,7 @@ from uuid import UUID
 from sqlalchemy import DOUBLE_PRECISION, ColumnElement, ForeignKey, Index, Select, cast, delete, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
 
-from app.db.tables import Job, Table, User
-from app.domain.quotas import Quota, QuotaOverrides, Quotas, insist_on
+from app.db.tables import Job, Table
 
 _WINDOW = timedelta(days=30)
 
@@ -32,18 +31,6 @@ def gpu_seconds(user_id: UUID) -> Select[float]:
     jobs = _total(_seconds()).where(Job.user_id == user_id, _is_recent(Job.started_at))
     gone = _total(SpentTime.seconds).where(SpentTime.user_id == user_id, _is_recent(SpentTime.started_at))
     return select(jobs.scalar_subquery() + gone.scalar_subquery())
-
-
-def insist_on_gpu_seconds(session: Session, user_id: UUID, defaults: Quotas) -> None:
-    """Let a job begin only while its user has GPU seconds left: it may have waited until they were used up.
-
-    Raises:
-        QuotaReachedError: none are left.
-    """
-    query = select(User.quotas, gpu_seconds(user_id).scalar_subquery()).where(User.id == user_id)
-    if (row := session.execute(query).one_or_none()) is not None:
-        limit = (row[0] or QuotaOverrides()).over(defaults).gpu_seconds
-        insist_on(Quota.GPU_SECONDS, int(row[1]), 1, limit)
 
 
 def remember_time(session: Session, lineage_id: UUID) -> None:

@@ -232,7 +232,7 @@ class Publishes(Enum):
 class KindTraits:
     """One kind of job, as queues, claims, turns and HTTP see it. What the job does is its handler's, in `worker.jobs`.
 
-    `queue`: the kind whose queue it waits in. `is_long`: it may take minutes, so that it has a share of the workers.
+    `queue`: the kind whose queue it waits in. `is_long`: it may take minutes, so that other kinds go first.
     `is_gated`: the lineage's evaluation policy applies to its version; an evaluation follows, and a gate may hold it.
     `erases`: it removes the concept that it names. Every other kind needs that concept's images.
     """
@@ -278,7 +278,7 @@ TRAITS: dict[JobKind, KindTraits] = {
 QUEUES = tuple(kind for kind in JobKind if kind.queue is kind)
 
 LONG_KINDS = tuple(kind for kind in JobKind if kind.traits.is_long)
-"""The kinds that may take long: they leave half of the busy workers, and of a worker's time, to the others."""
+"""The kinds that may take long: other kinds go first."""
 
 PUBLISHING_KINDS = tuple(kind for kind in JobKind if kind.traits.publishes is not Publishes.NOTHING)
 """The kinds that publish into a lineage: one at a time in each, first in, first out."""

@@ -5,7 +5,6 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.domain.base import Value
-from app.domain.errors import Fault, QuotaReachedError
 
 
 class Quota(StrEnum):
@@ -46,20 +45,3 @@ class QuotaOverrides(Value):
     def over(self, defaults: Quotas) -> Quotas:
         """The defaults with these exceptions."""
         return defaults.model_copy(update=self.model_dump(exclude_none=True))
-
-
-# Only what time alone frees; a picture or a lineage goes when its owner deletes it.
-_RETRY_AFTER_SECONDS = {Quota.UNFINISHED_JOBS: 60, Quota.GPU_SECONDS: 24 * 3600}
-
-
-def insist_on(quota: Quota, used: int, wanted: int, limit: int) -> None:
-    """Let pass only what fits.
-
-    Raises:
-        QuotaReachedError: it does not; the fault names the quota and tells the numbers.
-    """
-    if used + wanted <= limit:
-        return
-    detail = f"You have {used:,} of {limit:,} {quota.value.replace('_', ' ')}, and this takes {wanted:,} more."
-    fault = Fault(field=quota.value, message=f"{used:,} of {limit:,} used")
-    raise QuotaReachedError(detail, (fault,), _RETRY_AFTER_SECONDS.get(quota))

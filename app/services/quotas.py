@@ -11,8 +11,12 @@ from app.db.locks import lock_user
 from app.db.queries import UNFINISHED
 from app.db.tables import Concept, ConceptImage, Generation, Job, Lineage, StoredObject, User, Version
 from app.db.usage import gpu_seconds
-from app.domain.quotas import Quota, QuotaOverrides, insist_on
+from app.domain.errors import Fault, QuotaReachedError
+from app.domain.quotas import Quota, QuotaOverrides
 from app.services.context import Work
+
+# Only what time alone frees; a picture or a lineage goes when its owner deletes it.
+_RETRY_AFTER_SECONDS = {Quota.UNFINISHED_JOBS: 60, Quota.GPU_SECONDS: 24 * 3600}
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Room:
         Raises:
             QuotaReachedError: there is no room for them.
         """
-        insist_on(self.quota, self.used, wanted, self.limit)
+        if self.used + wanted > self.limit:
+            raise _reached(self.quota, self.used, wanted, self.limit)
         self.used += wanted
 
 
@@ -92,6 +97,12 @@ async def room_left(work: Work, user_id: UUID, quota: Quota) -> Room:
     row = (await work.session.execute(select(User.quotas, _used(quota, user_id)).where(User.id == user_id))).one()
     quotas = (row[0] or QuotaOverrides()).over(work.services.settings.quotas)
     return Room(quota, int(row[1]), quotas.limit(quota))
+
+
+def _reached(quota: Quota, used: int, wanted: int, limit: int) -> QuotaReachedError:
+    detail = f"You have {used:,} of {limit:,} {quota.value.replace('_', ' ')}, and this takes {wanted:,} more."
+    fault = Fault(field=quota.value, message=f"{used:,} of {limit:,} used")
+    return QuotaReachedError(detail, (fault,), _RETRY_AFTER_SECONDS.get(quota))
 
 
 def _used(quota: Quota, user_id: UUID) -> ScalarSelect[int] | ScalarSelect[float]:

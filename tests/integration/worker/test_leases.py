@@ -79,20 +79,6 @@ def test_the_index_refuses_a_second_running_publishing_job_of_a_lineage(world: W
         session.execute(text("UPDATE jobs SET status = 'running'"))
 
 
-def test_after_a_long_job_a_worker_prefers_short_ones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    preferred: list[bool] = []
-    real = leases.claim
-
-    def claim(*arguments: Any, prefer_short: bool) -> Claim | None:
-        preferred.append(prefer_short)
-        return real(*arguments, prefer_short=prefer_short)
-
-    monkeypatch.setattr(leases, "claim", claim)
-    world.train(world.lineage(), "dog")
-    assert world.runner().run_until_idle(KINDS) == 1
-    assert preferred == [False, True]
-
-
 @pytest.mark.parametrize("end", ["expired", "claimed again", "canceled by the sweeper"])
 def test_a_stale_attempt_can_write_nothing(world: World, end: str) -> None:
     job_id = world.train(world.lineage(), "dog")
@@ -152,7 +138,7 @@ def test_a_worker_that_was_frozen_before_it_read_its_job_does_not_take_another_s
     world.runner().run_until_idle(KINDS)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
 
-    monkeypatch.setattr(leases, "claim", lambda *_, **__: stale)
+    monkeypatch.setattr(leases, "claim", lambda *_: stale)
     caplog.clear()
     with caplog.at_level("INFO", "worker.runner"):
         world.runner().run_one(KINDS)
