@@ -220,7 +220,7 @@ class World:
             return self._add_job(session, lineage_id, params)
 
     def submit(self, lineage_id: UUID, params: JobParams) -> UUID:
-        """A queued train job just like another one."""
+        """A queued job with these parameters."""
         with transaction(self.engine) as session:
             return self._add_job(session, lineage_id, params)
 
