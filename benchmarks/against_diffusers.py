@@ -6,7 +6,6 @@ leaves out Postgres and S3. The plain side calls the pipeline of the bare base, 
 The last line is 8 pictures of 8 versions (row adapters, no files) beside 8 of one.
 """
 
-import platform
 import statistics
 import subprocess
 import time
@@ -25,6 +24,7 @@ from app.domain.strategies import MergeOptions
 from worker.adapters.accumulated import ChainLink, LineageState, applied
 from worker.adapters.factors import Adapter, Factors
 from worker.adapters.rows import rows, state_of
+from worker.attempt.machine import describe_machine
 from worker.generation.png import to_png
 from worker.generation.sampling import GenerationRequest, generate
 from worker.models.base import Base
@@ -150,14 +150,8 @@ def _about() -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=_FOLDER, check=False
     )
-    models = {line.partition(": ")[2] for line in _processors() if line.startswith("model name")}
-    processor = ", ".join(sorted(models)) or platform.machine()
-    return f"{processor}, torch threads: {torch.get_num_threads()}, commit {commit.stdout.strip() or 'unknown'}"
-
-
-def _processors() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    machine = describe_machine(torch.device("cpu"))
+    return f"{machine.processor}, torch threads: {machine.torch_threads}, commit {commit.stdout.strip() or 'unknown'}"
 
 
 def main(

@@ -5,13 +5,14 @@ versions. For a branch, the ancestry of its fork is part of it too. A number gro
 counts on from its fork. So a history has every number once.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import Lineage, Version
+from app.domain.concepts import TaughtConcept
 from app.domain.lineages import VersionStatus
 
 
@@ -19,6 +20,11 @@ def ancestry_of(version_id: UUID) -> Select[Version]:
     """The version and all its ancestors, the base among them, oldest first."""
     line = _line(version_id)
     return select(Version).join(line, Version.id == line.c.id).order_by(line.c.depth.desc())
+
+
+def taught_in(line: Iterable[Version]) -> tuple[TaughtConcept, ...]:
+    """All concepts of the versions in their order: an import may have several, the base has none."""
+    return tuple(concept for version in line for concept in version.every_concept())
 
 
 def in_history(lineage_id: UUID) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.histories import taught_in
 from app.db.jobs import new_job
 from app.db.locks import lock_user
 from app.db.pages import Page, Window, fetch_page
@@ -74,7 +75,7 @@ async def submit_generation(work: Work, user_id: UUID, new: NewGeneration) -> Pl
     lineage, head = (await get_lineage(session, user_id, new.lineage_id))[:2]
     version = (await named_version(session, lineage.id, head if new.version is None else new.version, "version"))[0]
     line = await ancestry(session, version.id)
-    taught = tuple(concept for link in line for concept in link.every_concept())
+    taught = taught_in(line)
     manifest = (await insist_on_base(session, lineage, line)).manifest
     default_scale = max(manifest.default_guidance_scale, NO_GUIDANCE)
     scale = default_scale if new.guidance_scale is None else new.guidance_scale

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.adapter_files.card import Card
 from app.adapter_files.export import Export
+from app.db.histories import taught_in
 from app.db.pages import Page, Window, fetch_page
 from app.db.queries import ancestry, versions_of
 from app.db.tables import BaseModelRow, ErasedVersion, Lineage, StoredObject, Version
@@ -145,7 +146,7 @@ def _card(lineage_id: UUID, number: int, base: BaseModelRow, chain: Sequence[Ver
         base_fingerprint=fingerprints[-1] if fingerprints else None,
         history=tuple(history),
     )
-    return Card(origin=origin, taught=tuple(concept for link in chain for concept in link.every_concept()))
+    return Card(origin=origin, taught=taught_in(chain))
 
 
 def _chosen(ancestry: Sequence[Version], concept: str | None) -> list[Version]:

@@ -6,7 +6,7 @@ language models. So pictures of several versions share a pass, and so can traini
 factors. D stays low-rank terms wherever it is a sum of such, and is dense where it is not (`magnitude`).
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -202,6 +202,7 @@ class _Blocks:
     a: Tensor
     b: Tensor
 
+    # Part of what every part is called with: only `_Single` needs the layer, for convolutions.
     def added_to(self, output: Tensor, module: Projection, x: Tensor, rows: int) -> Tensor:  # noqa: ARG002
         copies = len(x) // rows
         blocks = x.reshape(copies * len(self.a), -1, x.shape[-1]).float()
@@ -211,7 +212,7 @@ class _Blocks:
 
 
 @dataclass(frozen=True)
-class _Picked:
+class _Picked(ABC):
     """What is added to some rows alone: they are picked from the batch, and their part is put back."""
 
     places: Tensor

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db import leases
+from app.db.histories import taught_in
 from app.db.leases import Progress
 from app.db.locks import lock_lineage
 from app.db.session import transaction
@@ -91,7 +92,7 @@ def _read(context: JobContext, params: GenerateParams) -> _Task:
             raise DeletedError("The generation has been deleted.")
         version = session.get_one(Version, generation.version_id)
         adapter = session.get(StoredObject, version.adapter_object_id) if version.adapter_object_id else None
-        taught = tuple(concept for link in ancestry(session, version.id) for concept in link.every_concept())
+        taught = taught_in(ancestry(session, version.id))
         drawn = select(func.count()).where(GenerationImage.generation_id == generation.id)
         return _Task(generation, version, adapter, taught, session.scalar(drawn) or 0)
 

@@ -27,6 +27,16 @@ class Conditioning:
         """The conditioning of a batch: row `indices[n]` for its element n."""
         return Conditioning({name: tensor[indices.to(tensor.device)] for name, tensor in self.tensors.items()})
 
+    @property
+    def row_shapes(self) -> dict[str, torch.Size]:
+        """Of each tensor the shape of one row. Equal ones fit one batch; long prompts have more tokens."""
+        return {name: tensor.shape[1:] for name, tensor in self.tensors.items()}
+
+    @classmethod
+    def stacked(cls, parts: Sequence["Conditioning"]) -> "Conditioning":
+        """The rows of all parts, in order; their `row_shapes` are equal."""
+        return cls({name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
+
     def beside(self, other: "Conditioning") -> "Conditioning":
         """Both at once: row n is what the two say of element n."""
         return Conditioning({**self.tensors, **other.tensors})

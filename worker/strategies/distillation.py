@@ -54,13 +54,6 @@ class Asked:
     conditioning: Conditioning
     taught: Tensor
 
-    def fits(self, other: "Asked") -> bool:
-        """Whether both can be rows of one batch: long prompts have more tokens than short ones."""
-        shapes, others = (
-            {name: tensor.shape[1:] for name, tensor in one.conditioning.tensors.items()} for one in (self, other)
-        )
-        return shapes == others
-
 
 @dataclass(frozen=True)
 class Distillation:
@@ -101,10 +94,9 @@ def weighted_losses(terms: Sequence[Distillation]) -> list[Tensor]:
 
 
 def _answers(base: Base, asked: Sequence[Asked]) -> Sequence[Tensor]:
-    if not all(one.fits(asked[0]) for one in asked):
+    conditionings = [one.conditioning for one in asked]
+    if any(one.row_shapes != conditionings[0].row_shapes for one in conditionings):
         return [base.predict(one.noisy, one.timesteps, one.conditioning) for one in asked]
     noisy, timesteps = torch.cat([one.noisy for one in asked]), torch.cat([one.timesteps for one in asked])
-    names = asked[0].conditioning.tensors
-    conditioning = Conditioning({name: torch.cat([one.conditioning.tensors[name] for one in asked]) for name in names})
-    together = base.predict(noisy, timesteps, conditioning)
+    together = base.predict(noisy, timesteps, Conditioning.stacked(conditionings))
     return torch.split(together, [len(one.noisy) for one in asked])

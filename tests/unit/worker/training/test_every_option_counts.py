@@ -4,6 +4,7 @@ Every option has a probe. What it changes is looked for where it must show: in t
 what tiny trainings and drawings make.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -25,6 +26,7 @@ from tests.unit.worker.adapters.oracle import random_adapter
 from tests.unit.worker.training.helpers import ATTENTION, Listener, a_task, file_of
 from worker.adapters.accumulated import ChainLink
 from worker.adapters.strategy_state import state_to_bytes
+from worker.generation.batches import Drawn
 from worker.generation.sampling import GenerationRequest, generate
 from worker.models.projections import adapted_projections, projection_shape
 from worker.training.loop import train
@@ -235,10 +237,16 @@ def test_every_accepted_option_of_a_strategy_changes_the_next_version(
     assert next_lesson(changed, training) != next_lesson(plain, training)
 
 
+def pictures(options: dict[str, object]) -> Iterator[Drawn]:
+    """What a drawing with these options gives."""
+    # The table of options holds values of every type, each of its field's.
+    request = GenerationRequest(**options)  # type: ignore[arg-type]
+    return generate(tiny_base(), {}, request, Silent())
+
+
 def drawn(options: dict[str, object]) -> bytes:
     """The pictures' pixels."""
-    request = GenerationRequest(**options)  # type: ignore[arg-type]
-    return b"".join(drawn.image.tobytes() for drawn in generate(tiny_base(), {}, request, Silent()))
+    return b"".join(picture.image.tobytes() for picture in pictures(options))
 
 
 class Silent:
@@ -279,8 +287,8 @@ def test_every_option_of_a_drawing_has_a_probe() -> None:
 
 @pytest.mark.parametrize(("exact", "at_once"), [(False, 3), (True, 1)])
 def test_exact_draws_each_picture_alone(exact: bool, at_once: int) -> None:
-    request = GenerationRequest(**PLAIN_DRAWING | {"num_images": 3, "exact": exact})  # type: ignore[arg-type]
-    assert [drawn.at_once for drawn in generate(tiny_base(), {}, request, Silent())] == [at_once] * 3
+    three = pictures(PLAIN_DRAWING | {"num_images": 3, "exact": exact})
+    assert [picture.at_once for picture in three] == [at_once] * 3
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
